@@ -1,0 +1,157 @@
+"""The private API, under IAM: who is where, and why."""
+
+import dataclasses
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import boto3
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.config import Config
+from leadscoring import scoring, wire
+from leadscoring.interaction import Identity, IdentityKind, to_text
+from leadscoring.lead import Lead
+from leadscoring.model import MQL, Model
+from leadscoring.settings import AWS_CLIENT, MODEL_FILE, Settings
+from leadscoring.store import BadCursor, Store
+from leadscoring.wire import Invalid
+
+PAGE = 50
+LARGEST_PAGE = 100
+
+type Answer = dict[str, Any]
+
+
+def as_json(answer: object) -> str:
+    """Return the answer as JSON: instants as text, points as numbers."""
+    return json.dumps(answer, default=_plain)
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, datetime):
+        return to_text(value)
+    if isinstance(value, Decimal):
+        return float(value)
+    raise TypeError(type(value).__name__)
+
+
+logger = Logger(service="leads")
+app = APIGatewayHttpResolver(serializer=as_json)
+
+settings = Settings.from_env()
+model = Model.load(MODEL_FILE)
+store = Store(boto3.client("dynamodb", config=Config(**AWS_CLIENT)), settings.table_name)
+keys = store.keys()
+
+
+def handler(event: dict[str, Any], context: LambdaContext) -> Answer:
+    """Answer one HTTP request that API Gateway has authorised."""
+    try:
+        return app.resolve(event, context)
+    except BadCursor as fault:
+        return _refusal(Invalid("invalid", "cursor", str(fault)))
+    except Invalid as fault:
+        return _refusal(fault)
+
+
+@app.get("/leads")
+def leads_at() -> Answer:
+    """Return a page of the leads at a stage, those longest there first."""
+    stage = app.current_event.query_string_parameters.get("stage", MQL)
+    if stage != MQL:
+        raise Invalid("invalid", "stage", f"leads are listed from {MQL} on")
+    page = store.leads_at(stage, _limit(), _cursor())
+    return {"leads": [summary(lead, _now()) for lead in page.items], "next": page.next}
+
+
+@app.post("/leads/find")
+def find_lead() -> Answer:
+    """Return the lead of an e-mail, a user id or an anonymous id: none stands in an address."""
+    body = wire.read_json((app.current_event.decoded_body or "").encode(), wire.MESSAGE_BYTES)
+    return _details(_known(_asked_for(body).lead_id(keys.lead_ids)))
+
+
+@app.get("/leads/<lead_id>")
+def read_lead(lead_id: str) -> Answer:
+    """Return where the lead stands, its score now, and every reason for it."""
+    return _details(_known(lead_id))
+
+
+@app.get("/leads/<lead_id>/ledger")
+def read_ledger(lead_id: str) -> Answer:
+    """Return a page of the lead's interactions with what each rule paid, in points and units."""
+    page = store.ledger(_known(lead_id).id, _limit(), _cursor())
+    return {"interactions": page.items, "next": page.next}
+
+
+def _refusal(fault: Invalid) -> Answer:
+    return {
+        "statusCode": fault.status,
+        "headers": {"content-type": "application/json"},
+        "body": json.dumps(fault.as_dict()),
+    }
+
+
+def _known(lead_id: str) -> Lead:
+    lead = store.lead(lead_id)
+    if lead is None:
+        raise Invalid("unknown_lead", "id", "there is no such lead")
+    return lead
+
+
+def summary(lead: Lead, now: datetime) -> Answer:
+    """Return who the lead is, where it stands, and its score at `now`."""
+    return {
+        "id": lead.id,
+        "email": lead.email,
+        "stage": lead.stage,
+        "cycle": lead.cycle,
+        "traits": lead.traits,
+        "interactions": lead.interactions,
+        "captured_at": lead.captured_at,
+        "scorecard": scoring.scorecard(lead, model, now),
+    }
+
+
+def _details(lead: Lead) -> Answer:
+    return {
+        **summary(lead, _now()),
+        "reasons": scoring.reasons(store.entries(lead.id), _now()),
+        "changes": store.changes(lead.id),
+    }
+
+
+def _asked_for(body: Answer) -> Identity:
+    match body:
+        case {"email": str(address)}:
+            try:
+                return Identity.of_email(address)
+            except ValueError as error:
+                raise Invalid("invalid", "email", str(error)) from None
+        case {"userId": str(value)}:
+            return Identity(IdentityKind.USER_ID, value)
+        case {"anonymousId": str(value)}:
+            return Identity(IdentityKind.ANONYMOUS_ID, value)
+        case _:
+            raise Invalid("invalid", "email", "name an email, a userId or an anonymousId")
+
+
+def _now() -> datetime:
+    epoch: int = app.current_event.raw_event["requestContext"]["timeEpoch"]
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=epoch)
+
+
+def _limit() -> int:
+    text = app.current_event.query_string_parameters.get("limit", str(PAGE))
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= LARGEST_PAGE):
+        raise Invalid("invalid", "limit", f"a page has 1 to {LARGEST_PAGE} entries")
+    return int(text)
+
+
+def _cursor() -> str | None:
+    return app.current_event.query_string_parameters.get("cursor")

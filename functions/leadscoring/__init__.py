@@ -1,0 +1,1 @@
+"""MQLambda's domain: from an interaction to a promotion, free of AWS except store and publisher."""

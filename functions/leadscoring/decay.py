@@ -1,0 +1,75 @@
+"""Forward decay: points that fade by plain addition.
+
+Instead of shrinking old points every night, newer points are worth exponentially more, and the
+reader divides by the present. Formula: Cormode, Shkapenyuk, Srivastava, Xu: Forward Decay: A
+Practical Time Decay Model for Streaming Systems, ICDE 2009, with the landmark L at the start of
+the interaction's year:
+
+    units         = round(points * 2**((t - L) / H) * 10**6)
+    points at now = units * 2**(-(now - L) / H) / 10**6
+
+Units are integers, so any order of addition gives the same sum; they are computed in decimal
+arithmetic, because floats differ in the last bit between processors.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from typing import Self
+
+_CONTEXT = Context(prec=60, rounding=ROUND_HALF_EVEN)
+_UNITS_PER_POINT = Decimal(10**6)
+_MICROSECOND = timedelta(microseconds=1)
+_PREFIX = "points:"
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """One atomic counter of a lead: a dimension's units with one half-life and one landmark.
+
+    A counter without half-life never fades and stands for all years.
+    """
+
+    dimension: str
+    half_life_days: int | None = None
+    year: int | None = None
+
+    @classmethod
+    def earning(cls, dimension: str, half_life_days: int | None, at: datetime) -> Self:
+        """Return the counter that points earned at this instant belong to."""
+        return cls(dimension, half_life_days, at.astimezone(UTC).year if half_life_days else None)
+
+    @classmethod
+    def parse(cls, name: str) -> Self | None:
+        """Return the counter with this attribute name, or None if it names something else."""
+        if not name.startswith(_PREFIX):
+            return None
+        dimension, *clock = name.removeprefix(_PREFIX).split(":")
+        if not clock:
+            return cls(dimension)
+        half_life, year = clock
+        return cls(dimension, int(half_life.removesuffix("d")), int(year))
+
+    @property
+    def name(self) -> str:
+        """The attribute's name in the lead item, such as `points:intent:30d:2026`."""
+        if self.half_life_days is None:
+            return f"{_PREFIX}{self.dimension}"
+        return f"{_PREFIX}{self.dimension}:{self.half_life_days}d:{self.year}"
+
+    def units(self, points: Decimal, at: datetime) -> int:
+        """Return what `points` earned at `at` add to this counter."""
+        grown = _CONTEXT.multiply(points, self._growth(at))
+        return int(_CONTEXT.multiply(grown, _UNITS_PER_POINT).to_integral_value(ROUND_HALF_EVEN))
+
+    def points(self, units: int, now: datetime) -> Decimal:
+        """Return what `units` of this counter are worth at `now`, in points."""
+        faded = _CONTEXT.divide(Decimal(units), self._growth(now))
+        return _CONTEXT.divide(faded, _UNITS_PER_POINT)
+
+    def _growth(self, at: datetime) -> Decimal:
+        if self.half_life_days is None or self.year is None:
+            return Decimal(1)
+        elapsed = (at - datetime(self.year, 1, 1, tzinfo=UTC)) // _MICROSECOND
+        half_life = timedelta(days=self.half_life_days) // _MICROSECOND
+        return _CONTEXT.power(Decimal(2), _CONTEXT.divide(Decimal(elapsed), Decimal(half_life)))

@@ -1,0 +1,354 @@
+"""The wire: Segment's messages and plain HTML forms become interactions.
+
+What Segment calls what: https://segment.com/docs/connections/spec/
+"""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Self
+from urllib.parse import parse_qsl
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+    ValidationError,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import from_json
+
+from leadscoring.interaction import Identity, IdentityKind, Interaction, Trust, to_millisecond
+from leadscoring.model import Form, Model
+
+MESSAGE_BYTES = 32_000
+BATCH_BYTES = 500_000
+BATCH_MESSAGES = 1_000
+PUBLIC_DAYS = 30
+
+CALLS: Mapping[str, str] = {
+    "track": "track",
+    "t": "track",
+    "identify": "identify",
+    "i": "identify",
+    "page": "page",
+    "p": "page",
+    "batch": "batch",
+    "b": "batch",
+}
+
+_FORM_FIELDS = 100
+_STATUS = {
+    "unknown_key": 401,
+    "unknown_call": 404,
+    "unknown_form": 404,
+    "unknown_lead": 404,
+    "too_large": 413,
+    "unsupported_type": 415,
+}
+_TRAIT_CHARACTERS = 256
+_GZIP = 31
+
+
+class Invalid(ValueError):
+    """The sender's mistake: a code for programs, the field, and a sentence for people."""
+
+    def __init__(self, code: str, field: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.field = field
+        self.message = message
+
+    @property
+    def status(self) -> int:
+        """The HTTP status that says the same."""
+        return _STATUS.get(self.code, 400)
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the error as answers show it."""
+        return {"code": self.code, "field": self.field, "message": self.message}
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """How a request came in: when, through which door, and under which id."""
+
+    received_at: datetime
+    request_id: str
+    trust: Trust
+
+    def clamp(self, stated: datetime, model: Model) -> datetime:
+        """Return the stated instant, moved into the time that this sender may speak of."""
+        days = PUBLIC_DAYS if self.trust is Trust.PUBLIC else model.retention_days
+        earliest = self.received_at - timedelta(days=days)
+        return to_millisecond(min(max(stated, earliest), self.received_at))
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a call held: its interactions, and by index what is wrong with the others."""
+
+    interactions: list[Interaction]
+    rejected: list[dict[str, Any]]
+
+
+def _in_utc(instant: datetime) -> datetime:
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def _or_none(value: object) -> object:
+    return None if value == "" else value
+
+
+type _Instant = Annotated[datetime, AfterValidator(_in_utc)]
+type _Id = Annotated[
+    Annotated[str, StringConstraints(max_length=256)] | None, BeforeValidator(_or_none)
+]
+type _Table = dict[str, Any] | None
+
+
+class _Context(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    traits: _Table = None
+
+
+class _Message(BaseModel):
+    """One Segment call, as far as scoring reads it."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, coerce_numbers_to_str=True, hide_input_in_errors=True
+    )
+
+    message_id: Annotated[
+        Annotated[str, StringConstraints(max_length=128)] | None, BeforeValidator(_or_none)
+    ] = None
+    user_id: _Id = None
+    anonymous_id: _Id = None
+    event: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    name: str | None = None
+    properties: _Table = None
+    traits: _Table = None
+    context: _Context | None = None
+    timestamp: _Instant | None = None
+    original_timestamp: _Instant | None = None
+    sent_at: _Instant | None = None
+
+    @classmethod
+    def parse(cls, document: object) -> Self:
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            fault = error.errors(include_input=False, include_url=False)[0]
+            field = ".".join(map(str, fault["loc"])) or "body"
+            raise Invalid("invalid", field, fault["msg"]) from None
+
+    def identity(self) -> Identity:
+        """Return the first name that the message gives its lead, an e-mail before all others."""
+        in_context = self.context.traits if self.context else None
+        for table in (self.traits, in_context, self.properties):
+            if address := _email((table or {}).get("email")):
+                return address
+        if self.user_id:
+            return _email(self.user_id) or Identity(IdentityKind.USER_ID, self.user_id)
+        if self.anonymous_id:
+            return Identity(IdentityKind.ANONYMOUS_ID, self.anonymous_id)
+        raise Invalid(
+            "invalid", "userId", "a message names its lead: userId, anonymousId or an e-mail"
+        )
+
+    def interaction_name(self, kind: str) -> str:
+        """Return what the interaction is called in rules."""
+        if kind == "track":
+            if self.event is None:
+                raise Invalid("invalid", "event", "a track message has an event")
+            return self.event
+        return {"page": "Page Viewed", "identify": "Identified"}[kind]
+
+    def occurred_at(self, sent_at: datetime | None, arrival: Arrival, model: Model) -> datetime:
+        """Return when it happened by our clock: receivedAt - (sentAt - originalTimestamp)."""
+        stated = self.original_timestamp or self.timestamp
+        sent = self.sent_at or sent_at
+        if stated is None:
+            return to_millisecond(arrival.received_at)
+        try:
+            corrected = arrival.received_at - (sent - stated) if sent else stated
+            return arrival.clamp(corrected, model)
+        except OverflowError:  # a clock in the year 1 or 9999 tells nothing
+            return to_millisecond(arrival.received_at)
+
+
+class _Batch(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, hide_input_in_errors=True)
+
+    batch: list[Any]
+    sent_at: _Instant | None = None
+    context: _Table = None
+
+
+def inflate(body: bytes) -> bytes:
+    """Return what a gzip body holds, never more than a batch may have."""
+    inflater = zlib.decompressobj(_GZIP)
+    try:
+        plain = inflater.decompress(body, BATCH_BYTES + 1)
+    except zlib.error:
+        raise Invalid("invalid", "body", "the body is not gzip") from None
+    if not inflater.eof and len(plain) <= BATCH_BYTES:
+        raise Invalid("invalid", "body", "the gzip body is cut off")
+    return plain
+
+
+def read_json(body: bytes, limit: int) -> dict[str, Any]:
+    """Return the JSON object in the body.
+
+    Raises:
+        Invalid: it is too large, not JSON, or something else than an object.
+    """
+    if len(body) > limit:
+        raise Invalid("too_large", "body", f"the body has more than {limit} bytes")
+    try:
+        document = from_json(body, allow_inf_nan=False)
+    except ValueError:
+        raise Invalid("invalid", "body", "the body is not JSON") from None
+    if not isinstance(document, dict):
+        raise Invalid("invalid", "body", "the body is not a JSON object")
+    return document
+
+
+def read_call(kind: str, document: dict[str, Any], arrival: Arrival, model: Model) -> Reading:
+    """Return the interactions of one call of Segment's; a batch keeps what is good in it.
+
+    Raises:
+        Invalid: nothing in it is good.
+    """
+    if kind != "batch":
+        return Reading([_interaction(kind, document, arrival, model, "", None)], [])
+    batch = _parse_batch(document)
+    reading = Reading([], [])
+    for index, message in enumerate(batch.batch):
+        try:
+            kind = _kind(message)
+            suffix = f":{index}"
+            interaction = _interaction(kind, message, arrival, model, suffix, batch.sent_at)
+        except Invalid as fault:
+            reading.rejected.append({"index": index, **fault.as_dict()})
+        else:
+            reading.interactions.append(interaction)
+    if batch.batch and not reading.interactions:
+        first = reading.rejected[0]
+        raise Invalid(first["code"], f"batch.0.{first['field']}", first["message"])
+    return reading
+
+
+def read_form(name: str, form: Form, body: bytes, arrival: Arrival, model: Model) -> Interaction:
+    """Return the interaction of a urlencoded form; the same form sent twice a day is one.
+
+    Raises:
+        Invalid: it is too large, or has no e-mail to get in touch with.
+    """
+    fields = _read_fields(body)
+    try:
+        identity = Identity.of_email(fields.get("email", ""))
+    except ValueError as error:
+        raise Invalid("invalid", "email", f"the field email is {error}") from None
+    content = {"form": name, "email": identity.value, "fields": fields}
+    fingerprint = _fingerprint(content)
+    day = arrival.received_at.astimezone(UTC).date().isoformat()
+    return Interaction(
+        message_id=f"form-{_fingerprint([fingerprint, day])}",
+        identity=identity,
+        name=form.event,
+        occurred_at=to_millisecond(arrival.received_at),
+        received_at=to_millisecond(arrival.received_at),
+        trust=arrival.trust,
+        fingerprint=fingerprint,
+        properties={**fields, "form": name},
+        traits=_traits(fields, model),
+    )
+
+
+def _parse_batch(document: dict[str, Any]) -> _Batch:
+    try:
+        batch = _Batch.model_validate(document)
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False)[0]
+        raise Invalid("invalid", ".".join(map(str, fault["loc"])), fault["msg"]) from None
+    if len(batch.batch) > BATCH_MESSAGES:
+        raise Invalid("too_large", "batch", f"a batch has at most {BATCH_MESSAGES} messages")
+    return batch
+
+
+def _kind(message: object) -> str:
+    kind = message.get("type") if isinstance(message, Mapping) else None
+    if kind not in ("track", "identify", "page"):
+        raise Invalid("invalid", "type", "a message in a batch is a track, identify or page")
+    return str(kind)
+
+
+def _interaction(
+    kind: str,
+    document: dict[str, Any],
+    arrival: Arrival,
+    model: Model,
+    suffix: str,
+    sent_at: datetime | None,
+) -> Interaction:
+    message = _Message.parse(document)
+    fingerprint = _fingerprint(
+        {name: value for name, value in document.items() if name not in ("sentAt", "writeKey")}
+    )
+    stated = message.original_timestamp or message.timestamp
+    generated = fingerprint if stated else f"{arrival.request_id}{suffix}"
+    context = message.context.model_dump() if message.context else {}
+    return Interaction(
+        message_id=message.message_id or generated,
+        identity=message.identity(),
+        name=message.interaction_name(kind),
+        occurred_at=message.occurred_at(sent_at, arrival, model),
+        received_at=to_millisecond(arrival.received_at),
+        trust=arrival.trust,
+        fingerprint=fingerprint,
+        properties=message.properties or {},
+        traits=_traits({**(context.get("traits") or {}), **(message.traits or {})}, model),
+        context=context,
+    )
+
+
+def _email(value: object) -> Identity | None:
+    try:
+        return Identity.of_email(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _traits(table: Mapping[str, Any], model: Model) -> dict[str, Any]:
+    """Return the traits that the model names, long texts cut: a lead item stays small."""
+    known = ((name, table[name]) for name in sorted(model.traits) if name in table)
+    return {
+        name: value[:_TRAIT_CHARACTERS] if isinstance(value, str) else value
+        for name, value in known
+        if isinstance(value, str | bool | int | float) and value != ""
+    }
+
+
+def _read_fields(body: bytes) -> dict[str, str]:
+    if len(body) > MESSAGE_BYTES:
+        raise Invalid("too_large", "body", f"the form has more than {MESSAGE_BYTES} bytes")
+    try:
+        pairs = parse_qsl(body.decode(errors="replace"), max_num_fields=_FORM_FIELDS)
+    except ValueError:
+        raise Invalid("invalid", "body", f"a form has at most {_FORM_FIELDS} fields") from None
+    return dict(pairs)
+
+
+def _fingerprint(content: object) -> str:
+    try:
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except ValueError:  # 1e999 is JSON, but no number that anybody could give back
+        raise Invalid("invalid", "body", "a number is out of range") from None
+    return hashlib.sha256(canonical.encode()).hexdigest()[:32]

@@ -1,0 +1,79 @@
+"""Stream, lead items: decide where each lead now stands, and commit that with its message."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.batch import (
+    BatchProcessor,
+    EventType,
+    process_partial_response,
+)
+from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.config import Config
+from leadscoring import contract, lifecycle, scoring
+from leadscoring.lead import Change, Lead, Scorecard
+from leadscoring.model import MQL, Model
+from leadscoring.settings import AWS_CLIENT, MODEL_FILE, Settings
+from leadscoring.store import Outdated, Store
+
+logger = Logger(service="promote")
+metrics = Metrics(namespace="MQLambda", service="promote")
+
+settings = Settings.from_env()
+model = Model.load(MODEL_FILE)
+store = Store(boto3.client("dynamodb", config=Config(**AWS_CLIENT)), settings.table_name)
+processor = BatchProcessor(event_type=EventType.DynamoDBStreams)
+
+
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> Any:
+    """Decide on each lead in the batch; a lead that could not be decided is reported as failed."""
+    return process_partial_response(event, promote_record, processor, context)
+
+
+def promote_record(record: DynamoDBRecord) -> None:
+    """Decide on the lead that one stream record shows."""
+    stream: dict[str, Any] = record.raw_event["dynamodb"]
+    now = datetime.fromtimestamp(float(stream["ApproximateCreationDateTime"]), UTC)
+    lead = store.lead_of(stream["NewImage"])
+    try:
+        change = promote(lead, now)
+    except Exception as error:
+        logger.error("not decided", lead=lead.id, error=type(error).__name__)
+        raise
+    metrics.add_metric("StageChanges", MetricUnit.Count, change is not None)
+    promoted = change is not None and change.to_stage == MQL
+    metrics.add_metric("Promotions", MetricUnit.Count, promoted)
+
+
+def promote(image: Lead, now: datetime) -> Change | None:
+    """Move the lead to the stage it has reached, and return the change, or None if it stays.
+
+    Most images say at once that the lead stays. Where one says that it moves, the lead itself is
+    asked: images of a busy lead are old when they arrive.
+    """
+    _, change = _decide(image, now)
+    lead = store.lead(image.id) if change else None
+    while lead:
+        card, change = _decide(lead, now)
+        if change is None:
+            break
+        reasons = scoring.reasons(store.entries(lead.id), card.at)
+        message = contract.message_of(change, lead, card, reasons, settings.source)
+        try:
+            store.commit(change, lead.revision, message.model_dump_json())
+        except Outdated as outdated:
+            lead = outdated.lead
+        else:
+            return change
+    return None
+
+
+def _decide(lead: Lead, now: datetime) -> tuple[Scorecard, Change | None]:
+    """Judge the lead; the stream tells whole seconds, so never before its last interaction."""
+    card = scoring.scorecard(lead, model, max(now, lead.updated_at or now))
+    return card, lifecycle.decide(lead, card, model)

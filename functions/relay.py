@@ -1,0 +1,47 @@
+"""Stream, new outbox items: publish what was committed."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.batch import (
+    BatchProcessor,
+    EventType,
+    process_partial_response,
+)
+from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.config import Config
+from leadscoring import outbox
+from leadscoring.publisher import Publisher
+from leadscoring.settings import AWS_CLIENT, Settings
+from leadscoring.store import OutboxKey, Store
+
+logger = Logger(service="relay")
+metrics = Metrics(namespace="MQLambda", service="relay")
+
+settings = Settings.from_env()
+store = Store(boto3.client("dynamodb", config=Config(**AWS_CLIENT)), settings.table_name)
+publisher = Publisher(boto3.client("sns", config=Config(**AWS_CLIENT)), settings.topic_arn)
+processor = BatchProcessor(event_type=EventType.DynamoDBStreams)
+
+
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> Any:
+    """Publish each message in the batch; one that could not be published is reported as failed."""
+    return process_partial_response(event, relay_record, processor, context)
+
+
+def relay_record(record: DynamoDBRecord) -> None:
+    """Publish the message of the outbox item that one stream record shows."""
+    stream: dict[str, Any] = record.raw_event["dynamodb"]
+    now = datetime.fromtimestamp(float(stream["ApproximateCreationDateTime"]), UTC)
+    key = OutboxKey.parse(stream["Keys"]["pk"]["S"], stream["Keys"]["sk"]["S"])
+    try:
+        published = outbox.deliver(key, store, publisher, now)
+    except Exception as error:
+        logger.error("not published", lead=key.lead_id, error=type(error).__name__)
+        raise
+    metrics.add_metric("Published", MetricUnit.Count, int(published))

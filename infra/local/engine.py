@@ -1,0 +1,125 @@
+"""moto, made fit for threads and for a clock of our own.
+
+moto runs requests of several threads into each other, backs up a whole table for each transaction
+and sorts a whole table for each query. Here one request runs at a time, a cancelled transaction
+gives back only the rows it touched, a query looks at its own partition or sparse index, and stream
+records carry the time that the clock tells.
+"""
+
+import copy
+import inspect
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any
+from unittest.mock import patch
+
+from moto import mock_aws
+from moto.core.botocore_stubber import BotocoreStubber
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
+from moto.dynamodb.models.dynamo_type import DynamoType
+from moto.dynamodb.models.table import Table
+
+_set_to: ContextVar[datetime | None] = ContextVar("set_to", default=None)
+
+
+def now() -> datetime:
+    """Return what the clock tells in this thread: the time it is set to, else the wall's."""
+    return _set_to.get() or datetime.now(UTC)
+
+
+@contextmanager
+def clock_at(instant: datetime) -> Iterator[None]:
+    """Set the clock of this thread to an instant."""
+    token = _set_to.set(instant)
+    try:
+        yield
+    finally:
+        _set_to.reset(token)
+
+
+@contextmanager
+def engine() -> Iterator[None]:
+    """Answer all AWS calls of this process from memory until the end of the block."""
+    lock = threading.RLock()
+    process_request = BotocoreStubber.process_request
+    transact_write_items = DynamoDBBackend.transact_write_items
+    query = Table.query
+    query_signature = inspect.signature(query)
+
+    def one_at_a_time(stubber: BotocoreStubber, request: Any) -> Any:
+        with lock:
+            return process_request(stubber, request)
+
+    def by_row(backend: DynamoDBBackend, actions: list[dict[str, Any]]) -> None:
+        before = [_Row(backend, action) for action in actions]
+        try:
+            transact_write_items(backend, actions)
+        except Exception:
+            for row in reversed(before):
+                row.give_back()
+            raise
+
+    def by_partition(table: Table, *args: Any, **kwargs: Any) -> Any:
+        asked = query_signature.bind(table, *args, **kwargs).arguments
+        if (index_name := asked.get("index_name")) is None:
+            found = list(table.items.get(asked["hash_key"], {}).values())
+        else:
+            attribute = table.get_index(index_name).schema[0]["AttributeName"]
+            rows = (row for partition in table.items.values() for row in partition.values())
+            found = [row for row in rows if attribute in row.attrs]
+        with patch.object(table, "all_items", lambda: found):
+            return query(table, *args, **kwargs)
+
+    with ExitStack() as changed:
+        changed.enter_context(mock_aws())
+        changed.enter_context(patch.object(BotocoreStubber, "process_request", one_at_a_time))
+        changed.enter_context(patch.object(DynamoDBBackend, "transact_write_items", by_row))
+        changed.enter_context(patch.object(Table, "query", by_partition))
+        # moto's own backup is a deep copy of the table: with ours it has nothing left to do.
+        changed.enter_context(
+            patch.object(Table, "__deepcopy__", lambda table, _memo: table, create=True)
+        )
+        changed.enter_context(patch("moto.dynamodb.models.table.utcnow", _naive_now))
+        yield
+
+
+def rows(table_name: str) -> Iterator[dict[str, Any]]:
+    """Return all items of a table in DynamoDB's JSON, without asking moto to serialise a scan."""
+    table = dynamodb_backends[DEFAULT_ACCOUNT_ID][os.environ["AWS_DEFAULT_REGION"]].get_table(
+        table_name
+    )
+    for partition in list(table.items.values()):
+        for row in list(partition.values()):
+            yield row.to_json()["Attributes"]
+
+
+class _Row:
+    """One row and the length of its table's stream, as they were before a transaction."""
+
+    def __init__(self, backend: DynamoDBBackend, action: dict[str, Any]) -> None:
+        (operation,) = action.values()
+        key = operation.get("Key") or operation["Item"]
+        self._table = backend.get_table(operation["TableName"])
+        self._hash = DynamoType(key[self._table.hash_key_attr])
+        self._range = DynamoType(key[self._table.range_key_attr])
+        partition = self._table.items.get(self._hash, {})
+        self._item = copy.deepcopy(partition.get(self._range))
+        shard = self._table.stream_shard
+        self._records = len(shard.items) if shard else 0
+
+    def give_back(self) -> None:
+        partition = self._table.items[self._hash]
+        partition.pop(self._range, None)
+        if self._item is not None:
+            partition[self._range] = self._item
+        if self._table.stream_shard:
+            del self._table.stream_shard.items[self._records :]
+
+
+def _naive_now() -> datetime:
+    return now().replace(tzinfo=None)

@@ -1,0 +1,244 @@
+"""A whole MQLambda in one process: moto in place of AWS, the real handlers, the real triggers.
+
+The tests use it as it is; `infra.local` puts HTTP, a schedule and a replay around it.
+"""
+
+import collections
+import hashlib
+import importlib
+import json
+import os
+import sys
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import boto3
+from leadscoring.contract import from_sns
+from leadscoring.interaction import to_text
+
+from infra.local import engine, gateway
+from infra.local.gateway import ACCOUNT, Answer, Request
+from infra.local.mapping import EventSourceMapping, Stream
+from infra.local.template import ROOT, Schedule, Template
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+PUBLIC_KEY = "local-public"
+SECRET_KEY = "local-secret"  # noqa: S105 (printed for everybody to use)
+
+_REGION = "eu-central-1"
+_ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "local",
+    "AWS_SECRET_ACCESS_KEY": "local",
+    "AWS_DEFAULT_REGION": _REGION,
+    "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled",
+    "EVENT_SOURCE": "urn:mqlambda:local",
+    "POWERTOOLS_LOG_LEVEL": os.environ.get("POWERTOOLS_LOG_LEVEL", "WARNING"),
+}
+_EMF_PRINT = "aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch.print"
+
+
+class Function:
+    """One warm container: a handler's module, called by one thread at a time."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self.module = module
+        self._lock = threading.Lock()
+
+    def __call__(self, event: dict[str, Any]) -> Any:
+        with self._lock:
+            return self.module.handler(event, _Context(self.module.__name__))
+
+
+class LocalStack:
+    """The stack that `template.yaml` and `infra/data.yaml` describe."""
+
+    def __init__(self, metrics: collections.Counter[str]) -> None:
+        self.template = Template.load()
+        self.metrics = metrics
+        self.received: list[dict[str, Any]] = []
+        self.pump_lock = threading.RLock()
+        self.dynamodb: DynamoDBClient = boto3.client("dynamodb")
+        self._sns = boto3.client("sns")
+        self._sqs = boto3.client("sqs")
+        self._outputs = _create(ROOT / "infra" / "data.yaml")
+        self.table_name = self._outputs["TableName"]
+        os.environ["TABLE_NAME"] = self.table_name
+        os.environ["TOPIC_ARN"] = self._outputs["TopicArn"]
+        self._put_keys()
+        self._queue_url = self._subscribe_customer()
+        self.functions: dict[str, Function] = {}
+        self.load_functions()
+        self.stream = Stream(boto3.client("dynamodbstreams"), self._outputs["StreamArn"])
+        self.mappings = [
+            EventSourceMapping(trigger, partial(self.invoke, trigger.function))
+            for trigger in self.template.streams
+        ]
+
+    def load_functions(self) -> None:
+        """Start every function cold, as a new deployment does."""
+        for name in self.template.functions:
+            sys.modules.pop(name, None)
+            self.functions[name] = Function(importlib.import_module(name))
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: object = b"",
+        headers: Mapping[str, str] | None = None,
+        query: str = "",
+    ) -> Answer:
+        """Answer one HTTP request as API Gateway would: match the route, call its function.
+
+        A body that is not bytes is sent as JSON.
+        """
+        sent = {name.lower(): value for name, value in (headers or {}).items()}
+        if not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+            sent.setdefault("content-type", "application/json")
+        return gateway.answer(
+            Request(method, path, query, sent, body, engine.now()),
+            self.template.routes,
+            lambda route, event: self.invoke(route.function, event),
+        )
+
+    def invoke(self, function: str, event: dict[str, Any]) -> Any:
+        """Call one function with an event."""
+        return self.functions[function](event)
+
+    def pump(self) -> None:
+        """Deliver the stream until nothing is left in it, and let the customer read the queue."""
+        with self.pump_lock:
+            while records := self.stream.read():
+                for mapping in self.mappings:
+                    mapping.deliver(records)
+            self._receive()
+
+    def run_schedule(self, schedule: Schedule) -> None:
+        """Run one scheduled function, once."""
+        with self.pump_lock:
+            self.invoke(schedule.function, {"time": to_text(engine.now())})
+            self._receive()
+
+    def items(self, prefix: str) -> Iterator[dict[str, Any]]:
+        """Return the table's items whose sort key begins so, in DynamoDB's JSON."""
+        return (item for item in engine.rows(self.table_name) if item["sk"]["S"].startswith(prefix))
+
+    def leads(self) -> list[dict[str, Any]]:
+        """Return all leads with score and stage, as the private API shows them."""
+        private = self.functions["leads"].module
+        now = engine.now()
+        found = [private.summary(private.store.lead_of(i), now) for i in self.items("LEAD")]
+        leads: list[dict[str, Any]] = json.loads(private.as_json(found))
+        return [{**lead, "score": lead["scorecard"]["score"]} for lead in leads]
+
+    def pending(self) -> int:
+        """Return how much is still on its way to subscribers: stream records and outbox items."""
+        waiting = [
+            record
+            for record in self.stream.unread()
+            if any(mapping.wants(record) for mapping in self.mappings)
+        ]
+        return len(waiting) + sum(1 for _ in self.items("OUTBOX#"))
+
+    def status(self) -> dict[str, int]:
+        """Return the counts since the start."""
+        return {
+            "interactions": self.metrics["Interactions"],
+            "duplicates": self.metrics["Duplicates"],
+            "promotions": len(self.promoted()),
+            "pending": self.pending(),
+        }
+
+    def promoted(self) -> dict[str, dict[str, Any]]:
+        """Return the promotions that the customer received, by message id."""
+        return {
+            message["id"]: message
+            for message in self.received
+            if message["type"] == "mqlambda.lead.promoted.v1"
+        }
+
+    def _put_keys(self) -> None:
+        self.dynamodb.put_item(
+            TableName=self.table_name,
+            Item={
+                "pk": {"S": "KEYS"},
+                "sk": {"S": "KEYS"},
+                "lead_ids": {"S": hashlib.sha256(b"local").hexdigest()},
+                "public": {"S": PUBLIC_KEY},
+                "secret_digests": {"SS": [hashlib.sha256(SECRET_KEY.encode()).hexdigest()]},
+            },
+        )
+
+    def _subscribe_customer(self) -> str:
+        queue: str = self._sqs.create_queue(QueueName="customer")["QueueUrl"]
+        attributes = self._sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+        self._sns.subscribe(
+            TopicArn=self._outputs["TopicArn"],
+            Protocol="sqs",
+            Endpoint=attributes["Attributes"]["QueueArn"],
+        )
+        return queue
+
+    def _receive(self) -> None:
+        while True:
+            answer = self._sqs.receive_message(QueueUrl=self._queue_url, MaxNumberOfMessages=10)
+            if not (messages := answer.get("Messages", [])):
+                return
+            for message in messages:
+                self.received.append(from_sns(message["Body"]).model_dump(mode="json"))
+                self._sqs.delete_message(
+                    QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"]
+                )
+
+
+@contextmanager
+def local_stack() -> Iterator[LocalStack]:
+    """Run a fresh stack until the end of the block."""
+    with ExitStack() as running:
+        running.enter_context(patch.dict(os.environ, _ENVIRONMENT))
+        running.enter_context(engine.engine())
+        metrics: collections.Counter[str] = collections.Counter()
+        running.enter_context(patch(_EMF_PRINT, partial(_count, metrics), create=True))
+        yield LocalStack(metrics)
+
+
+class _Context:
+    """Lambda's context object, as far as the handlers' libraries look at it."""
+
+    memory_limit_in_mb = 512
+    log_group_name = log_stream_name = "local"
+
+    def __init__(self, function_name: str) -> None:
+        self.function_name = function_name
+        self.function_version = "$LATEST"
+        self.invoked_function_arn = f"arn:aws:lambda:{_REGION}:{ACCOUNT}:function:{function_name}"
+        self.aws_request_id = str(uuid.uuid4())
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 29_000
+
+
+def _count(metrics: collections.Counter[str], line: str) -> None:
+    """Take a line of CloudWatch's embedded metric format, as CloudWatch does from the log."""
+    document = json.loads(line)
+    for directive in document["_aws"]["CloudWatchMetrics"]:
+        for metric in directive["Metrics"]:
+            metrics[metric["Name"]] += int(sum(document[metric["Name"]]))
+
+
+def _create(template: Path) -> dict[str, str]:
+    """Create the CloudFormation stack and return its outputs."""
+    cloudformation = boto3.client("cloudformation")
+    cloudformation.create_stack(StackName="data", TemplateBody=template.read_text())
+    outputs = cloudformation.describe_stacks(StackName="data")["Stacks"][0]["Outputs"]
+    return {str(output["OutputKey"]): str(output["OutputValue"]) for output in outputs}

@@ -1,0 +1,84 @@
+"""The arrows between the rooms, as the design draws them: they point to the words."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FUNCTIONS = ROOT / "functions"
+DOMAIN = FUNCTIONS / "leadscoring"
+
+STANDARD = frozenset(__import__("sys").stdlib_module_names)
+CLOCKS_AND_ENVIRONMENT = {"time", "os", "random", "socket"}
+PURE = STANDARD - CLOCKS_AND_ENVIRONMENT | {"pydantic", "pydantic_core"}
+WORDS = {"leadscoring.interaction", "leadscoring.lead", "leadscoring.decay"}
+DOWNWARD = ["matching", "model", "scoring", "lifecycle", "contract", "wire"]
+AWS = {"boto3.dynamodb.types", "botocore.exceptions"}
+
+ALLOWED = {
+    "interaction": PURE | {"idna"},
+    "decay": PURE,
+    "lead": PURE | WORDS,
+    **{
+        name: PURE | WORDS | {f"leadscoring.{lower}" for lower in DOWNWARD[:index]}
+        for index, name in enumerate(DOWNWARD)
+    },
+    "settings": STANDARD,
+    "store": STANDARD | WORDS | AWS | {"leadscoring.model", "leadscoring.scoring"},
+    "publisher": STANDARD | AWS | {"leadscoring.contract"},
+    "outbox": STANDARD
+    | {"leadscoring.contract", "leadscoring.store", "leadscoring.publisher"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Return the modules that a file imports while it runs: those for type checks don't count."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "leadscoring":
+            found |= {f"leadscoring.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(str(node.module))
+    return found
+
+
+def forbidden(found: set[str], allowed: set[str] | frozenset[str]) -> set[str]:
+    return {
+        module
+        for module in found
+        if module not in allowed and module.partition(".")[0] not in allowed
+    }
+
+
+@pytest.mark.parametrize("path", sorted(DOMAIN.glob("[a-z]*.py")), ids=lambda path: path.stem)
+def test_a_room_of_the_domain_imports_only_what_stands_below_it(path: Path) -> None:
+    assert forbidden(imports(path), ALLOWED[path.stem]) == set()
+
+
+@pytest.mark.parametrize("path", sorted(FUNCTIONS.glob("*.py")), ids=lambda path: path.stem)
+def test_a_handler_imports_the_domain_and_never_another_handler(path: Path) -> None:
+    allowed = STANDARD | {"boto3", "botocore", "aws_lambda_powertools", "leadscoring"}
+    assert forbidden(imports(path), allowed) == set()
+
+
+@pytest.mark.parametrize("path", sorted(DOMAIN.glob("*.py")), ids=lambda path: path.stem)
+def test_the_domain_never_reads_the_clock(path: Path) -> None:
+    reads = [
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in {"now", "utcnow", "today"}
+    ]
+    assert reads == []
+
+
+def test_the_check_sees_an_arrow_that_points_up(tmp_path: Path) -> None:
+    upward = tmp_path / "decay.py"
+    upward.write_text("import os\nfrom leadscoring import store\nfrom boto3 import client\n")
+    assert forbidden(imports(upward), ALLOWED["decay"]) == {"os", "leadscoring.store", "boto3"}
