@@ -11,6 +11,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
+
 from leadscoring import scoring, wire
 from leadscoring.interaction import Identity, IdentityKind, to_text
 from leadscoring.lead import Lead
@@ -72,7 +73,7 @@ def leads_at() -> Answer:
 @app.post("/leads/find")
 def find_lead() -> Answer:
     """Return the lead of an e-mail, a user id or an anonymous id: none stands in an address."""
-    body = wire.read_json((app.current_event.decoded_body or "").encode(), wire.MESSAGE_BYTES)
+    body = wire.read_json(_body(), wire.MESSAGE_BYTES)
     return _details(_known(_asked_for(body).lead_id(keys.lead_ids)))
 
 
@@ -113,7 +114,7 @@ def summary(lead: Lead, now: datetime) -> Answer:
         "cycle": lead.cycle,
         "traits": lead.traits,
         "interactions": lead.interactions,
-        "captured_at": lead.captured_at,
+        "updated_at": lead.updated_at,
         "scorecard": scoring.scorecard(lead, model, now),
     }
 
@@ -134,11 +135,18 @@ def _asked_for(body: Answer) -> Identity:
             except ValueError as error:
                 raise Invalid("invalid", "email", str(error)) from None
         case {"userId": str(value)}:
-            return Identity(IdentityKind.USER_ID, value)
+            return Identity.of_user_id(value)
         case {"anonymousId": str(value)}:
             return Identity(IdentityKind.ANONYMOUS_ID, value)
         case _:
             raise Invalid("invalid", "email", "name an email, a userId or an anonymousId")
+
+
+def _body() -> bytes:
+    try:
+        return (app.current_event.decoded_body or "").encode()
+    except ValueError:
+        raise Invalid("invalid", "body", "the body is not JSON") from None
 
 
 def _now() -> datetime:
@@ -148,7 +156,7 @@ def _now() -> datetime:
 
 def _limit() -> int:
     text = app.current_event.query_string_parameters.get("limit", str(PAGE))
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= LARGEST_PAGE):
+    if text not in map(str, range(1, LARGEST_PAGE + 1)):
         raise Invalid("invalid", "limit", f"a page has 1 to {LARGEST_PAGE} entries")
     return int(text)
 

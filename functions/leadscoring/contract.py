@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
-from pydantic.alias_generators import to_snake
 
 from leadscoring.interaction import Trust
 from leadscoring.lead import Change, Lead, Reason, Scorecard
@@ -19,7 +18,7 @@ _TOP_REASONS = 5
 
 
 class _Published(BaseModel):
-    model_config = ConfigDict(frozen=True, alias_generator=to_snake)
+    model_config = ConfigDict(frozen=True)
 
 
 class PublishedLead(_Published):
@@ -60,6 +59,7 @@ class _CloudEvent(_Published):
     specversion: Literal["1.0"] = "1.0"
     id: Annotated[str, Field(description="<lead id>:<sequence>; subscribers deduplicate on it")]
     source: str
+    type: str = ""
     subject: str
     time: AwareDatetime
     datacontenttype: Literal["application/json"] = "application/json"

@@ -15,6 +15,7 @@ arithmetic, because floats differ in the last bit between processors.
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from functools import lru_cache
 from typing import Self
 
 _CONTEXT = Context(prec=60, rounding=ROUND_HALF_EVEN)
@@ -70,6 +71,12 @@ class Counter:
     def _growth(self, at: datetime) -> Decimal:
         if self.half_life_days is None or self.year is None:
             return Decimal(1)
-        elapsed = (at - datetime(self.year, 1, 1, tzinfo=UTC)) // _MICROSECOND
-        half_life = timedelta(days=self.half_life_days) // _MICROSECOND
-        return _CONTEXT.power(Decimal(2), _CONTEXT.divide(Decimal(elapsed), Decimal(half_life)))
+        return _growth(self.half_life_days, self.year, at)
+
+
+@lru_cache(maxsize=256)
+def _growth(half_life_days: int, year: int, at: datetime) -> Decimal:
+    """Return 2**((at - L) / H); whoever reads many leads at one instant asks it again and again."""
+    elapsed = (at - datetime(year, 1, 1, tzinfo=UTC)) // _MICROSECOND
+    half_life = timedelta(days=half_life_days) // _MICROSECOND
+    return _CONTEXT.power(Decimal(2), _CONTEXT.divide(Decimal(elapsed), Decimal(half_life)))

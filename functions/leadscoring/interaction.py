@@ -43,6 +43,14 @@ class Identity:
         """
         return cls(IdentityKind.EMAIL, normalise_email(address))
 
+    @classmethod
+    def of_user_id(cls, user_id: str) -> Self:
+        """Return the identity of a user id; one that is an e-mail address names that address."""
+        try:
+            return cls.of_email(user_id)
+        except ValueError:
+            return cls(IdentityKind.USER_ID, user_id)
+
     @property
     def email(self) -> str | None:
         """The address, if that is what this identity is."""
@@ -76,7 +84,7 @@ def normalise_email(address: str) -> str:
     Raises:
         ValueError: the text is not an e-mail address.
     """
-    text = unicodedata.normalize("NFC", address.strip()).lower()
+    text = unicodedata.normalize("NFC", address.strip().lower())
     local, at, domain = text.rpartition("@")
     if not domain.isascii():
         domain = _ascii_domain(domain)

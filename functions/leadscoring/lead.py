@@ -20,7 +20,6 @@ class Lead:
     changes: int = 0
     interactions: int = 0
     email: str | None = None
-    captured_at: datetime | None = None
     updated_at: datetime | None = None
     units: Mapping[str, int] = field(default_factory=dict)
     seen: Mapping[str, int] = field(default_factory=dict)

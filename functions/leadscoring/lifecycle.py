@@ -39,7 +39,7 @@ def _why(condition: Condition, lead: Lead, card: Scorecard) -> str | None:
 
 def _answers(condition: Condition, lead: Lead, card: Scorecard) -> Iterator[str | None]:
     if (bar := condition.score) is not None:
-        yield f"score {card.score:.3f} reached {bar}" if card.score >= bar else None
+        yield f"score {card.score:g} reached {bar}" if card.score >= bar else None
     for rule, times in condition.seen.items():
         seen = lead.seen.get(rule, 0)
         yield f"{rule} seen {seen} of {times}" if seen >= times else None

@@ -120,7 +120,7 @@ class Model(_Part):
             ModelError: the text is not TOML, or not a model.
         """
         try:
-            return cls.model_validate(tomllib.loads(text, parse_float=Decimal))
+            return cls.model_validate(tomllib.loads(text))
         except tomllib.TOMLDecodeError as error:
             raise ModelError(str(error)) from error
         except ValidationError as error:

@@ -1,7 +1,6 @@
 """What is remembered. No other module knows the table: its keys, expressions and errors."""
 
 import base64
-import binascii
 import collections
 import dataclasses
 import json
@@ -29,6 +28,11 @@ if TYPE_CHECKING:
 PENDING_SHARDS = 8
 
 _ACTIONS_PER_TRANSACTION = 100
+_KEYS_OF_INDEX: Mapping[str | None, tuple[str, ...]] = {
+    None: ("pk", "sk"),
+    "by-stage": ("pk", "sk", "by_stage", "stage_since"),
+    "pending": ("pk", "sk", "pending", "pending_since"),
+}
 _FIRST_WAIT_SECONDS = 0.025
 _LONGEST_WAIT_SECONDS = 1.0
 _WORTH_REPEATING = frozenset(
@@ -216,7 +220,7 @@ class Store:
             sums[f"seen:{payment.rule}"] += 1
             sums[payment.counter] += payment.units
         received = to_text(max(entry.received_at for entry in entries))
-        once = {"stage": first_stage, "captured_at": received}
+        once = {"stage": first_stage}
         if email:
             once["email"] = email
         words = _Words()
@@ -402,7 +406,7 @@ class Store:
         # An index can't be read consistently; the ledger must be.
         request |= {"IndexName": index} if index else {"ConsistentRead": True}
         if cursor is not None:
-            request["ExclusiveStartKey"] = _start_key(cursor)
+            request["ExclusiveStartKey"] = _start_key(cursor, _KEYS_OF_INDEX[index])
         try:
             answer = self._dynamodb.query(**request)
         except ClientError as error:
@@ -505,13 +509,14 @@ def _blocker(reason: Mapping[str, Any]) -> Item | None:
 
 
 def _cursor(last_key: Image) -> str:
-    return base64.urlsafe_b64encode(json.dumps(last_key).encode()).decode()
+    return base64.urlsafe_b64encode(json.dumps(_plain(last_key)).encode()).decode()
 
 
-def _start_key(cursor: str) -> Any:
+def _start_key(cursor: str, names: Sequence[str]) -> dict[str, Any]:
     try:
-        return json.loads(base64.urlsafe_b64decode(cursor))
-    except (ValueError, binascii.Error) as error:
+        values = json.loads(base64.urlsafe_b64decode(cursor))
+        return _image({name: str(values[name]) for name in names})
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise BadCursor("not a cursor of this list") from error
 
 
@@ -612,7 +617,6 @@ def _lead(item: Item) -> Lead:
         changes=int(item.get("changes", 0)),
         interactions=int(item.get("interactions", 0)),
         email=item.get("email"),
-        captured_at=_instant(item.get("captured_at")),
         updated_at=_instant(item.get("updated_at")),
         units={name: int(value) for name, value in item.items() if Counter.parse(name)},
         seen={name: int(value) for name, value in _under("seen:", item)},

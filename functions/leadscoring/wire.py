@@ -52,6 +52,7 @@ _STATUS = {
     "unsupported_type": 415,
 }
 _TRAIT_CHARACTERS = 256
+_TRAIT_NUMBER = 2**53
 _GZIP = 31
 
 
@@ -155,7 +156,7 @@ class _Message(BaseModel):
             if address := _email((table or {}).get("email")):
                 return address
         if self.user_id:
-            return _email(self.user_id) or Identity(IdentityKind.USER_ID, self.user_id)
+            return Identity.of_user_id(self.user_id)
         if self.anonymous_id:
             return Identity(IdentityKind.ANONYMOUS_ID, self.anonymous_id)
         raise Invalid(
@@ -233,6 +234,7 @@ def read_call(kind: str, document: dict[str, Any], arrival: Arrival, model: Mode
     for index, message in enumerate(batch.batch):
         try:
             kind = _kind(message)
+            _check_size(message)
             suffix = f":{index}"
             interaction = _interaction(kind, message, arrival, model, suffix, batch.sent_at)
         except Invalid as fault:
@@ -290,6 +292,13 @@ def _kind(message: object) -> str:
     return str(kind)
 
 
+def _check_size(message: object) -> None:
+    """Hold a message in a batch to the size of one that comes alone: an item has its limits."""
+    text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+    if len(text.encode()) > MESSAGE_BYTES:
+        raise Invalid("too_large", "message", f"a message has at most {MESSAGE_BYTES} bytes")
+
+
 def _interaction(
     kind: str,
     document: dict[str, Any],
@@ -332,8 +341,15 @@ def _traits(table: Mapping[str, Any], model: Model) -> dict[str, Any]:
     return {
         name: value[:_TRAIT_CHARACTERS] if isinstance(value, str) else value
         for name, value in known
-        if isinstance(value, str | bool | int | float) and value != ""
+        if _is_trait(value)
     }
+
+
+def _is_trait(value: object) -> bool:
+    """Tell whether it is a text, a truth value, or a number that every reader of JSON can hold."""
+    if isinstance(value, str):
+        return value != ""
+    return isinstance(value, int | float) and abs(value) <= _TRAIT_NUMBER
 
 
 def _read_fields(body: bytes) -> dict[str, str]:

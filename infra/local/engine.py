@@ -24,6 +24,8 @@ from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
 
+# One request at a time, and nobody looks while a transaction is half done.
+_lock = threading.RLock()
 _set_to: ContextVar[datetime | None] = ContextVar("set_to", default=None)
 
 
@@ -45,14 +47,13 @@ def clock_at(instant: datetime) -> Iterator[None]:
 @contextmanager
 def engine() -> Iterator[None]:
     """Answer all AWS calls of this process from memory until the end of the block."""
-    lock = threading.RLock()
     process_request = BotocoreStubber.process_request
     transact_write_items = DynamoDBBackend.transact_write_items
     query = Table.query
     query_signature = inspect.signature(query)
 
     def one_at_a_time(stubber: BotocoreStubber, request: Any) -> Any:
-        with lock:
+        with _lock:
             return process_request(stubber, request)
 
     def by_row(backend: DynamoDBBackend, actions: list[dict[str, Any]]) -> None:
@@ -88,14 +89,28 @@ def engine() -> Iterator[None]:
         yield
 
 
-def rows(table_name: str) -> Iterator[dict[str, Any]]:
-    """Return all items of a table in DynamoDB's JSON, without asking moto to serialise a scan."""
-    table = dynamodb_backends[DEFAULT_ACCOUNT_ID][os.environ["AWS_DEFAULT_REGION"]].get_table(
-        table_name
-    )
-    for partition in list(table.items.values()):
-        for row in list(partition.values()):
-            yield row.to_json()["Attributes"]
+def rows(table_name: str, prefix: str = "") -> list[dict[str, Any]]:
+    """Return the items whose sort key begins so, in DynamoDB's JSON, without a serialised scan."""
+    with _lock:
+        partitions = _table(table_name).items.values()
+        found = [row for part in partitions for row in part.values()]
+        return [
+            row.to_json()["Attributes"]
+            for row in found
+            if row.range_key and row.range_key.value.startswith(prefix)
+        ]
+
+
+def stream_records(table_name: str, start: int) -> list[dict[str, Any]]:
+    """Return the records of a table's stream from a position on, as moto gives them to Lambda."""
+    with _lock:
+        shard = _table(table_name).stream_shard
+        return [record.to_json() for record in shard.items[start:]] if shard else []
+
+
+def _table(name: str) -> Table:
+    backend = dynamodb_backends[DEFAULT_ACCOUNT_ID][os.environ["AWS_DEFAULT_REGION"]]
+    return backend.get_table(name)
 
 
 class _Row:

@@ -112,7 +112,7 @@ def _event(route: Route, parameters: dict[str, str], request: Request) -> Event:
     if parameters:
         event["pathParameters"] = parameters
     if request.query:
-        event["queryStringParameters"] = _joined(parse_qsl(request.query, keep_blank_values=True))
+        event["queryStringParameters"] = joined(parse_qsl(request.query, keep_blank_values=True))
     if request.body:
         event |= _body(request)
     return event
@@ -126,11 +126,12 @@ def _body(request: Request) -> Event:
     return {"body": base64.b64encode(request.body).decode(), "isBase64Encoded": True}
 
 
-def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    joined: dict[str, str] = {}
+def joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return headers or parameters by name, the values of one name joined by commas."""
+    by_name: dict[str, str] = {}
     for name, value in pairs:
-        joined[name] = f"{joined[name]},{value}" if name in joined else value
-    return joined
+        by_name[name] = f"{by_name[name]},{value}" if name in by_name else value
+    return by_name
 
 
 def _of_function(returned: Any) -> Answer:

@@ -7,14 +7,12 @@ whole, in halves where bisecting is on; after the last retry the records go to t
 
 import json
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from datetime import UTC
+from typing import Any
 
-from leadscoring import matching
-
+from infra.local import engine
 from infra.local.template import StreamTrigger
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
+from leadscoring import matching
 
 type Record = dict[str, Any]
 type Invoke = Callable[[dict[str, Any]], Any]
@@ -23,49 +21,27 @@ type Invoke = Callable[[dict[str, Any]], Any]
 class Stream:
     """A table's stream, read once from its beginning."""
 
-    def __init__(self, streams: "DynamoDBStreamsClient", stream_arn: str) -> None:
-        self._streams = streams
-        self._arn = stream_arn
-        description = streams.describe_stream(StreamArn=stream_arn)["StreamDescription"]
-        self._shard_id = description["Shards"][0]["ShardId"]
-        self._last_read: str | None = None
+    def __init__(self, table_name: str) -> None:
+        self._table_name = table_name
+        self._position = 0
 
     def read(self) -> list[Record]:
         """Return what has come since the last read, as a function's event shows it."""
         records = self.unread()
-        if records:
-            self._last_read = _sequence(records[-1])
+        self._position += len(records)
         return records
 
     def unread(self) -> list[Record]:
         """Return what the next read will return."""
-        start: dict[str, Any] = {"ShardIteratorType": "TRIM_HORIZON"}
-        if self._last_read:
-            start = {
-                "ShardIteratorType": "AFTER_SEQUENCE_NUMBER",
-                "SequenceNumber": self._last_read,
-            }
-        # A fresh iterator each time: one that is kept would show what a transaction took back.
-        iterator = self._streams.get_shard_iterator(
-            StreamArn=self._arn, ShardId=self._shard_id, **start
-        )["ShardIterator"]
-        found = self._streams.get_records(ShardIterator=iterator)["Records"]
-        return [self._as_delivered(record) for record in found]
-
-    def _as_delivered(self, record: Any) -> Record:
-        dynamodb = record["dynamodb"]
-        created_at = int(dynamodb["ApproximateCreationDateTime"].timestamp())
-        return {
-            **record,
-            "dynamodb": {**dynamodb, "ApproximateCreationDateTime": created_at},
-            "eventSourceARN": self._arn,
-        }
+        found = engine.stream_records(self._table_name, self._position)
+        return [_as_delivered(record) for record in found]
 
 
 class EventSourceMapping:
     """Hands what its filters let through to one function."""
 
     def __init__(self, trigger: StreamTrigger, invoke: Invoke) -> None:
+        self.function = trigger.function
         self._trigger = trigger
         self._invoke = invoke
         self._patterns = [json.loads(pattern) for pattern in trigger.patterns]
@@ -75,31 +51,47 @@ class EventSourceMapping:
         """Tell whether a filter lets the record through."""
         return any(matching.matches(pattern, record) for pattern in self._patterns)
 
-    def deliver(self, records: Sequence[Record]) -> None:
-        """Call the function with the records it wants, batch by batch."""
+    def deliver(self, records: Sequence[Record]) -> int:
+        """Call the function with the records it wants, batch by batch; return how many."""
         wanted = [record for record in records if self.wants(record)]
         size = self._trigger.batch_size
         for start in range(0, len(wanted), size):
             self._deliver_batch(wanted[start : start + size], self._trigger.retries)
+        return len(wanted)
 
     def _deliver_batch(self, batch: Sequence[Record], retries: int) -> None:
         try:
-            answer = self._invoke({"Records": list(batch)}) or {}
-            failed = {failure["itemIdentifier"] for failure in answer.get("batchItemFailures", ())}
+            parts = [batch[_first_failure(batch, self._invoke({"Records": list(batch)})) :]]
         except Exception:  # noqa: BLE001 (whatever a function raises fails its batch)
-            failed = {_sequence(record) for record in batch}
-        first = next((i for i, record in enumerate(batch) if _sequence(record) in failed), None)
-        if first is None:
-            return
-        rest = batch[first:]
-        if retries == 0:
-            self.on_failure.extend(rest)
-        elif self._trigger.bisect and len(rest) > 1:
-            half = len(rest) // 2
-            self._deliver_batch(rest[:half], retries - 1)
-            self._deliver_batch(rest[half:], retries - 1)
-        else:
-            self._deliver_batch(rest, retries - 1)
+            half = len(batch) // 2 if self._trigger.bisect else 0
+            parts = [batch[:half], batch[half:]]
+        for part in filter(None, parts):
+            if retries:
+                self._deliver_batch(part, retries - 1)
+            else:
+                self.on_failure.extend(part)
+
+
+def _first_failure(batch: Sequence[Record], answer: Any) -> int:
+    """Return where to go on: at the lowest record reported, or behind the last if none is.
+
+    Raises:
+        LookupError, ValueError: the answer reports something else than records of the batch.
+    """
+    failures = (answer or {}).get("batchItemFailures") or ()
+    numbers = [_sequence(record) for record in batch]
+    return min((numbers.index(f["itemIdentifier"]) for f in failures), default=len(batch))
+
+
+def _as_delivered(record: Record) -> Record:
+    """Return the record with its time in whole seconds, as streams tell it."""
+    dynamodb = record["dynamodb"]
+    created_at = dynamodb["ApproximateCreationDateTime"].replace(tzinfo=UTC)
+    whole_seconds = int(created_at.timestamp())
+    return {
+        **record,
+        "dynamodb": {**dynamodb, "ApproximateCreationDateTime": whole_seconds},
+    }
 
 
 def _sequence(record: Record) -> str:

@@ -14,10 +14,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from leadscoring.interaction import to_text
-
 from infra.local.engine import clock_at
 from infra.local.stack import PUBLIC_KEY, SECRET_KEY, LocalStack
+from leadscoring.interaction import to_text
 
 type Message = dict[str, Any]
 

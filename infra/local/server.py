@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from infra.local.gateway import LARGEST_REQUEST
+from infra.local.gateway import LARGEST_REQUEST, joined
 from infra.local.stack import PUBLIC_KEY, SECRET_KEY, LocalStack
 
 PAGE = Path(__file__).parent / "page.html"
@@ -42,10 +42,7 @@ def application(stack: LocalStack, replaying: Replaying, wake: threading.Event) 
             request.method,
             request.scope["raw_path"].decode("ascii", "replace"),
             bytes(body),
-            {
-                name.decode("latin-1"): value.decode("latin-1")
-                for name, value in request.headers.raw
-            },
+            joined(request.headers.items()),
             request.url.query,
         )
         wake.set()

@@ -7,6 +7,7 @@ import collections
 import hashlib
 import importlib
 import json
+import logging
 import os
 import sys
 import threading
@@ -20,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import boto3
-from leadscoring.contract import from_sns
-from leadscoring.interaction import to_text
 
 from infra.local import engine, gateway
 from infra.local.gateway import ACCOUNT, Answer, Request
 from infra.local.mapping import EventSourceMapping, Stream
 from infra.local.template import ROOT, Schedule, Template
+from leadscoring.contract import from_sns
+from leadscoring.interaction import to_text
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -52,6 +53,9 @@ class Function:
     def __init__(self, module: ModuleType) -> None:
         self.module = module
         self._lock = threading.Lock()
+        if metrics := getattr(module, "metrics", None):
+            # Powertools keeps them once a process: five functions would empty each other's.
+            metrics.provider.metric_set, metrics.provider.dimension_set = {}, {}
 
     def __call__(self, event: dict[str, Any]) -> Any:
         with self._lock:
@@ -77,7 +81,7 @@ class LocalStack:
         self._queue_url = self._subscribe_customer()
         self.functions: dict[str, Function] = {}
         self.load_functions()
-        self.stream = Stream(boto3.client("dynamodbstreams"), self._outputs["StreamArn"])
+        self.stream = Stream(self.table_name)
         self.mappings = [
             EventSourceMapping(trigger, partial(self.invoke, trigger.function))
             for trigger in self.template.streams
@@ -118,10 +122,13 @@ class LocalStack:
     def pump(self) -> None:
         """Deliver the stream until nothing is left in it, and let the customer read the queue."""
         with self.pump_lock:
+            relayed = 0
             while records := self.stream.read():
                 for mapping in self.mappings:
-                    mapping.deliver(records)
-            self._receive()
+                    delivered = mapping.deliver(records)
+                    relayed += delivered if mapping.function == "relay" else 0
+            if relayed:
+                self._receive()
 
     def run_schedule(self, schedule: Schedule) -> None:
         """Run one scheduled function, once."""
@@ -129,9 +136,9 @@ class LocalStack:
             self.invoke(schedule.function, {"time": to_text(engine.now())})
             self._receive()
 
-    def items(self, prefix: str) -> Iterator[dict[str, Any]]:
+    def items(self, prefix: str) -> list[dict[str, Any]]:
         """Return the table's items whose sort key begins so, in DynamoDB's JSON."""
-        return (item for item in engine.rows(self.table_name) if item["sk"]["S"].startswith(prefix))
+        return engine.rows(self.table_name, prefix)
 
     def leads(self) -> list[dict[str, Any]]:
         """Return all leads with score and stage, as the private API shows them."""
@@ -148,7 +155,7 @@ class LocalStack:
             for record in self.stream.unread()
             if any(mapping.wants(record) for mapping in self.mappings)
         ]
-        return len(waiting) + sum(1 for _ in self.items("OUTBOX#"))
+        return len(waiting) + len(self.items("OUTBOX#"))
 
     def status(self) -> dict[str, int]:
         """Return the counts since the start."""
@@ -204,6 +211,7 @@ class LocalStack:
 @contextmanager
 def local_stack() -> Iterator[LocalStack]:
     """Run a fresh stack until the end of the block."""
+    logging.getLogger("moto").setLevel(logging.ERROR)
     with ExitStack() as running:
         running.enter_context(patch.dict(os.environ, _ENVIRONMENT))
         running.enter_context(engine.engine())

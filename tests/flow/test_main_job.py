@@ -2,9 +2,14 @@
 
 from datetime import UTC, datetime
 
+import pytest
+
+from infra.local.__main__ import SAMPLE
 from infra.local.engine import clock_at
+from infra.local.replay import at, read_messages, replay
 from infra.local.stack import LocalStack
 from leadscoring.contract import LeadPromoted, from_sns
+from tests.flow.plain import promotions
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 DEMO = {
@@ -64,3 +69,19 @@ def test_nothing_is_published_while_the_stream_stands_still(stack: LocalStack) -
 
     assert stack.received == []
     assert stack.status()["pending"] > 0
+
+
+def test_no_promotion_arrives_while_the_pump_stands_still(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages = read_messages(SAMPLE, datetime.now(UTC).date())
+    first = min(promotions(messages).values())
+    monkeypatch.setattr(LocalStack, "pump", lambda _stack: None)
+
+    replay(stack, [message for message in messages if at(message) <= first])
+
+    assert stack.received == []
+    assert stack.status()["pending"] > 0
+    monkeypatch.undo()
+    stack.pump()
+    assert len(stack.promoted()) == 1

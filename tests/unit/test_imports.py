@@ -27,8 +27,7 @@ ALLOWED = {
     "settings": STANDARD,
     "store": STANDARD | WORDS | AWS | {"leadscoring.model", "leadscoring.scoring"},
     "publisher": STANDARD | AWS | {"leadscoring.contract"},
-    "outbox": STANDARD
-    | {"leadscoring.contract", "leadscoring.store", "leadscoring.publisher"},
+    "outbox": STANDARD | {"leadscoring.contract", "leadscoring.store", "leadscoring.publisher"},
 }
 
 

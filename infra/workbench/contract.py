@@ -1,0 +1,97 @@
+"""Write the published contract to `events/messages/`: a JSON Schema and an example of each type.
+
+    python -m infra.workbench.contract
+
+A test compares the files with what this would write.
+"""
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+from leadscoring import contract, scoring
+from leadscoring.contract import LeadPromoted, LeadStageChanged
+from leadscoring.decay import Counter
+from leadscoring.interaction import Identity, Trust
+from leadscoring.lead import Change, Entry, Lead, Payment
+from leadscoring.model import Model
+
+MESSAGES = Path(__file__).parents[2] / "events" / "messages"
+
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+JANE = Identity.of_email("jane@example.com")
+
+
+def files(model: Model) -> dict[str, str]:
+    """Return the text of each file by its name."""
+    found: dict[str, str] = {}
+    for kind, before, after in (
+        (LeadPromoted, "engaged", "mql"),
+        (LeadStageChanged, "nurtured", "engaged"),
+    ):
+        name = str(kind.model_fields["type"].default)
+        schema = kind.model_json_schema(mode="serialization")
+        schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+        example = json.loads(_example(model, before, after).model_dump_json())
+        found[f"{name}.schema.json"] = _text(schema)
+        found[f"{name}.example.json"] = _text(example)
+    return found
+
+
+def _example(model: Model, before: str, after: str) -> contract.Message:
+    paid = [
+        (_payment(model, "webinar-attended", "engagement", 25, days=9), "Webinar Attended", 9),
+        (_payment(model, "demo-requested", "intent", 60, days=0), "Demo Requested", 0),
+    ]
+    entries = [
+        Entry(
+            message_id=f"m-{days}",
+            trust=Trust.PUBLIC if days == 0 else Trust.TRUSTED,
+            name=name,
+            occurred_at=NOW - timedelta(days=days),
+            received_at=NOW - timedelta(days=days),
+            fingerprint="",
+            model=model.number,
+            paid=(payment,),
+        )
+        for payment, name, days in paid
+    ]
+    lead = Lead(
+        id=JANE.lead_id(b"example"),
+        stage=before,
+        email=JANE.email,
+        units={payment.counter: payment.units for payment, _, _ in paid},
+        traits={"firstName": "Jane", "company": "Example GmbH", "employees": 120},
+    )
+    change = Change(
+        lead_id=lead.id,
+        number=3,
+        cycle=1,
+        from_stage=before,
+        to_stage=after,
+        why="demo-requested seen 1 of 1",
+        who=f"model {model.number}",
+        at=NOW,
+    )
+    card = scoring.scorecard(lead, model, NOW)
+    reasons = scoring.reasons(entries, NOW)
+    return contract.message_of(change, lead, card, reasons, "urn:mqlambda:example")
+
+
+def _payment(model: Model, rule: str, dimension: str, points: int, *, days: int) -> Payment:
+    at = NOW - timedelta(days=days)
+    counter = Counter.earning(dimension, model.dimensions[dimension].half_life_days, at)
+    return Payment(rule, Decimal(points), counter.name, counter.units(Decimal(points), at))
+
+
+def _text(document: object) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    from leadscoring.settings import MODEL_FILE
+
+    for file_name, text in files(Model.load(MODEL_FILE)).items():
+        (MESSAGES / file_name).write_text(text)
+        print(f"wrote {MESSAGES / file_name}")
