@@ -21,11 +21,13 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2, event_source
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
+
 from leadscoring import wire
 from leadscoring.interaction import Interaction, Trust
 from leadscoring.model import Model
 from leadscoring.settings import AWS_CLIENT, MODEL_FILE, Settings
-from leadscoring.store import Busy, Recorded, Store
+from leadscoring.store import Recorded, Store
+from leadscoring.table import Busy
 from leadscoring.wire import Arrival, Invalid
 
 logger = Logger(service="collect")

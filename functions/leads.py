@@ -17,7 +17,8 @@ from leadscoring.interaction import Identity, IdentityKind, to_text
 from leadscoring.lead import Lead
 from leadscoring.model import MQL, Model
 from leadscoring.settings import AWS_CLIENT, MODEL_FILE, Settings
-from leadscoring.store import BadCursor, Store
+from leadscoring.store import Store
+from leadscoring.table import BadCursor
 from leadscoring.wire import Invalid
 
 PAGE = 50

@@ -14,6 +14,7 @@ from aws_lambda_powertools.utilities.batch import (
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
+
 from leadscoring import outbox
 from leadscoring.publisher import Publisher
 from leadscoring.settings import AWS_CLIENT, Settings

@@ -8,6 +8,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
+
 from leadscoring import outbox
 from leadscoring.publisher import Publisher
 from leadscoring.settings import AWS_CLIENT, Settings

@@ -7,13 +7,13 @@ from typing import Any
 
 import jsonschema
 import pytest
-from leadscoring.contract import from_sns
-from leadscoring.model import Model
-from leadscoring.settings import MODEL_FILE
 
 from infra.local.engine import clock_at
 from infra.local.stack import LocalStack
 from infra.workbench import contract as written
+from leadscoring.contract import from_sns
+from leadscoring.model import Model
+from leadscoring.settings import MODEL_FILE
 
 EVENTS = Path(__file__).parents[2] / "events"
 PROMOTED = json.loads((EVENTS / "messages/mqlambda.lead.promoted.v1.example.json").read_text())

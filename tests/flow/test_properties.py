@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from leadscoring.interaction import to_text
 
 from infra.local.engine import clock_at
 from infra.local.stack import LocalStack, local_stack
+from leadscoring.interaction import to_text
 from tests.flow.acts import ACTS, counters, ledger_sums, send
 
 NOW = datetime(2026, 1, 9, 12, tzinfo=UTC)

@@ -25,7 +25,11 @@ ALLOWED = {
         for index, name in enumerate(DOWNWARD)
     },
     "settings": STANDARD,
-    "store": STANDARD | WORDS | AWS | {"leadscoring.model", "leadscoring.scoring"},
+    "items": PURE | WORDS | {"leadscoring.model"},
+    "table": STANDARD | AWS,
+    "store": STANDARD
+    | WORDS
+    | {f"leadscoring.{name}" for name in ("model", "scoring", "items", "table")},
     "publisher": STANDARD | AWS | {"leadscoring.contract"},
     "outbox": STANDARD | {"leadscoring.contract", "leadscoring.store", "leadscoring.publisher"},
 }

@@ -1,0 +1,247 @@
+"""DynamoDB's mechanics: one table's reads, expressions and transactions. Only the store uses it."""
+
+import base64
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError, HTTPClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_KEYS_OF_INDEX: Mapping[str | None, tuple[str, ...]] = {
+    None: ("pk", "sk"),
+    "by-stage": ("pk", "sk", "by_stage", "stage_since"),
+    "pending": ("pk", "sk", "pending", "pending_since"),
+}
+_FIRST_WAIT_SECONDS = 0.025
+_LONGEST_WAIT_SECONDS = 1.0
+_WORTH_REPEATING = frozenset(
+    {
+        "InternalServerError",
+        "ProvisionedThroughputExceeded",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "ThrottlingError",
+        "ThrottlingException",
+        "TransactionConflict",
+        "TransactionInProgressException",
+    }
+)
+
+type Item = dict[str, Any]
+type Image = Mapping[str, Any]
+"""An item in DynamoDB's own JSON, as streams and conditions show it: {"sk": {"S": "LEAD"}}."""
+type Action = dict[str, Any]
+"""One action of a TransactWriteItems."""
+
+
+class Busy(Exception):
+    """The table did not take the write within the time budget; repeating it is safe."""
+
+
+class BadCursor(ValueError):
+    """The cursor was not made by this list."""
+
+
+class Refused(Exception):
+    """Conditions failed: for each action the item that made it fail, or None where it held."""
+
+    def __init__(self, blockers: Sequence[Item | None]) -> None:
+        super().__init__("a condition failed")
+        self.blockers = blockers
+
+
+@dataclass(frozen=True, slots=True)
+class Page[T]:
+    """One page of a list, and the cursor of the next one."""
+
+    items: list[T]
+    next: str | None
+
+
+class Table:
+    """One table, its time budget for a write, and how it sleeps between two tries."""
+
+    def __init__(
+        self,
+        dynamodb: "DynamoDBClient",
+        name: str,
+        *,
+        budget_seconds: float,
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._dynamodb = dynamodb
+        self._name = name
+        self._budget_seconds = budget_seconds
+        self._sleep = sleep
+
+    def get(self, pk: str, sk: str) -> Item | None:
+        """Return the item as it is now, or None."""
+        answer = self._dynamodb.get_item(
+            TableName=self._name, Key=image({"pk": pk, "sk": sk}), ConsistentRead=True
+        )
+        return plain(answer["Item"]) if "Item" in answer else None
+
+    def query(
+        self, condition: str, values: Mapping[str, Any], index: str | None = None
+    ) -> Iterator[Item]:
+        """Return all items whose keys meet the condition."""
+        cursor = None
+        while True:
+            items, cursor = self.query_page(condition, values, 1000, cursor, index)
+            yield from items
+            if cursor is None:
+                return
+
+    def query_page(
+        self,
+        condition: str,
+        values: Mapping[str, Any],
+        limit: int,
+        cursor: str | None,
+        index: str | None = None,
+    ) -> tuple[list[Item], str | None]:
+        """Return the items of one page, and the cursor of the next one.
+
+        Raises:
+            BadCursor: the cursor was not made by this query.
+        """
+        request: dict[str, Any] = {
+            "TableName": self._name,
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeValues": image(values),
+            "Limit": limit,
+        }
+        # An index can't be read consistently; the ledger must be.
+        request |= {"IndexName": index} if index else {"ConsistentRead": True}
+        if cursor is not None:
+            request["ExclusiveStartKey"] = _start_key(cursor, _KEYS_OF_INDEX[index])
+        try:
+            answer = self._dynamodb.query(**request)
+        except ClientError as error:
+            if cursor is not None and error.response["Error"]["Code"] == "ValidationException":
+                raise BadCursor("not a cursor of this list") from None
+            raise
+        last = answer.get("LastEvaluatedKey")
+        return [plain(item) for item in answer["Items"]], _cursor(last) if last else None
+
+    def put_new(self, item: Mapping[str, Any]) -> Action:
+        """Put the item, on condition that its key is not there yet."""
+        return {
+            "Put": {
+                "TableName": self._name,
+                "Item": image(item),
+                "ConditionExpression": "attribute_not_exists(pk)",
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            }
+        }
+
+    def update(
+        self, key: tuple[str, str], expression: str, condition: str, words: "Words"
+    ) -> Action:
+        """Update the item, on the condition if there is one."""
+        pk, sk = key
+        update: dict[str, Any] = {
+            "TableName": self._name,
+            "Key": image({"pk": pk, "sk": sk}),
+            "UpdateExpression": expression,
+            "ExpressionAttributeValues": image(words.values),
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        if words.names:
+            update["ExpressionAttributeNames"] = words.names
+        if condition:
+            update["ConditionExpression"] = condition
+        return {"Update": update}
+
+    def delete(self, key: tuple[str, str]) -> Action:
+        """Delete the item, if it is there."""
+        pk, sk = key
+        return {"Delete": {"TableName": self._name, "Key": image({"pk": pk, "sk": sk})}}
+
+    def write(self, actions: Sequence[Action]) -> None:
+        """Do all actions or none, again while that is worth it.
+
+        Raises:
+            Refused: a condition failed.
+            Busy: the time budget is spent.
+        """
+        deadline = time.monotonic() + self._budget_seconds
+        longest_wait = _FIRST_WAIT_SECONDS
+        while True:
+            try:
+                self._dynamodb.transact_write_items(TransactItems=cast(Any, actions))
+                return
+            except HTTPClientError as error:
+                failure: Exception = error
+            except ClientError as error:
+                reasons = error.response.get("CancellationReasons", [])
+                codes = {reason["Code"] for reason in reasons if reason["Code"] != "None"}
+                if "ConditionalCheckFailed" in codes:
+                    raise Refused([_blocker(reason) for reason in reasons]) from None
+                if not (codes or {error.response["Error"]["Code"]}) <= _WORTH_REPEATING:
+                    raise
+                failure = error
+            # Full jitter: writers that met once do not meet again.
+            wait = random.uniform(0, longest_wait)  # noqa: S311 (no secret)
+            if time.monotonic() + wait > deadline:
+                raise Busy("the table is busy") from failure
+            self._sleep(wait)
+            longest_wait = min(2 * longest_wait, _LONGEST_WAIT_SECONDS)
+
+
+class Words:
+    """The names and values that an expression refers to, each under a short word of its own."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+        self.values: dict[str, Any] = {}
+
+    def name(self, attribute: str) -> str:
+        """Return the word for an attribute's name."""
+        word = f"#{len(self.names)}"
+        self.names[word] = attribute
+        return word
+
+    def value(self, value: Any) -> str:
+        """Return the word for a value."""
+        word = f":{len(self.values)}"
+        self.values[word] = value
+        return word
+
+
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+def image(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the item in DynamoDB's JSON."""
+    return {name: _serialize(value) for name, value in item.items()}
+
+
+def plain(image: Image) -> Item:
+    """Return the item that DynamoDB's JSON shows, numbers as Decimal."""
+    return {name: _deserialize(value) for name, value in image.items()}
+
+
+def _blocker(reason: Mapping[str, Any]) -> Item | None:
+    return plain(reason.get("Item", {})) if reason["Code"] == "ConditionalCheckFailed" else None
+
+
+def _cursor(last_key: Image) -> str:
+    return base64.urlsafe_b64encode(json.dumps(plain(last_key)).encode()).decode()
+
+
+def _start_key(cursor: str, names: Sequence[str]) -> dict[str, Any]:
+    try:
+        values = json.loads(base64.urlsafe_b64decode(cursor))
+        return image({name: str(values[name]) for name in names})
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        raise BadCursor("not a cursor of this list") from error

@@ -1,0 +1,202 @@
+"""Plain HTML forms, posted without any JavaScript."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
+
+import pytest
+
+from infra.local.engine import clock_at
+from infra.local.gateway import Answer
+from infra.local.stack import LocalStack, local_stack
+from leadscoring.model import Form
+from tests.flow.asking import everything, lead, ledger
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+URLENCODED = "application/x-www-form-urlencoded"
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[LocalStack]:
+    with local_stack() as shared:
+        yield shared
+
+
+def submit(
+    stack: LocalStack,
+    form: str,
+    fields: Mapping[str, str],
+    at: datetime = NOON,
+    accept: str = "text/html",
+    content_type: str = URLENCODED,
+) -> Answer:
+    with clock_at(at):
+        return stack.request(
+            "POST",
+            f"/f/{form}",
+            urlencode(fields).encode(),
+            {"content-type": content_type, "accept": accept},
+        )
+
+
+@pytest.mark.parametrize(
+    ("form", "event"),
+    [
+        ("contact", "Form Submitted"),
+        ("newsletter", "Newsletter Subscribed"),
+        ("demo", "Demo Requested"),
+    ],
+)
+def test_a_form_is_recorded_under_its_name_and_leads_to_its_own_page(
+    stack: LocalStack, form: str, event: str
+) -> None:
+    email = f"{form}@example.com"
+
+    answer = submit(stack, form, {"email": email})
+    page = stack.request("GET", answer.headers["location"])
+
+    assert (answer.status, answer.headers["location"]) == (303, f"/f/{form}")
+    assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert f"<b>{form}</b>" in page.body.decode()
+    (entry,) = ledger(stack, email=email)
+    assert (entry["name"], entry["trust"]) == (event, "public")
+
+
+def test_a_script_that_accepts_json_gets_json(stack: LocalStack) -> None:
+    answer = submit(stack, "demo", {"email": "fetch@example.com"}, accept="application/json")
+    assert (answer.status, answer.json()) == (200, {"success": True})
+
+
+def test_a_form_with_a_redirect_goes_there(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collect = stack.functions["collect"].module
+    forms = {"demo": Form(redirect="https://www.example.com/thanks")}
+    monkeypatch.setattr(collect, "model", collect.model.model_copy(update={"forms": forms}))
+
+    answer = submit(stack, "demo", {"email": "redirected@example.com"})
+
+    assert (answer.status, answer.headers["location"]) == (303, "https://www.example.com/thanks")
+
+
+def test_a_form_without_an_entry_in_the_model_has_no_page(stack: LocalStack) -> None:
+    answer = stack.request("GET", "/f/raffle")
+    assert (answer.status, answer.json()["code"]) == (404, "unknown_form")
+
+
+def test_a_double_click_counts_once_and_the_next_day_counts_again(stack: LocalStack) -> None:
+    fields = {"email": "hasty@example.com", "title": "Questions"}
+
+    clicks = [submit(stack, "contact", fields, NOON + timedelta(hours=h)) for h in (0, 0, 11)]
+    assert {answer.status for answer in clicks} == {303}
+    assert lead(stack, email="hasty@example.com")["interactions"] == 1
+
+    submit(stack, "contact", fields, NOON + timedelta(hours=12))
+    submit(stack, "contact", {**fields, "title": "More questions"})
+    submit(stack, "newsletter", fields)
+    assert lead(stack, email="hasty@example.com")["interactions"] == 4
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"e-mail": "jane@example.com"},
+        *(
+            {"email": text}
+            for text in [
+                "",
+                " ",
+                "jane",
+                "jane@",
+                "@example.com",
+                "jane@localhost",
+                "jane@example..com",
+                "jane doe@example.com",
+                "jane@@example.com",
+                "jane@exa_mple.com",
+                "jane\0@example.com",
+                f"{'x' * 250}@example.com",
+                f"jane@{'ü' * 3_000}.example",
+            ]
+        ),
+    ],
+)
+def test_a_form_without_an_address_to_write_to_is_refused(
+    stack: LocalStack, fields: dict[str, str]
+) -> None:
+    before = everything(stack)
+
+    answer = submit(stack, "contact", fields)
+
+    assert (answer.status, answer.json()["field"]) == (400, "email")
+    assert everything(stack) == before
+
+
+def test_fields_become_the_traits_and_properties_that_the_model_names(stack: LocalStack) -> None:
+    submit(
+        stack,
+        "contact",
+        {
+            "email": "jane@müller.example",
+            "company": "Bäckerei Müller & Söhne",
+            "employees": "250",
+            "phone": "",
+            "lastName": "x" * 1_000,
+            "title": "Größe & Maß?",
+            "message": "Bitte rufen Sie mich an.",
+            "stage": "mql",
+        },
+    )
+
+    jane = lead(stack, email="jane@xn--mller-kva.example")
+    assert jane["email"] == "jane@xn--mller-kva.example"
+    assert jane["traits"] == {
+        "company": "Bäckerei Müller & Söhne",
+        "employees": "250",
+        "lastName": "x" * 256,
+    }
+    (entry,) = ledger(stack, email="jane@müller.example")
+    assert entry["properties"] == {"form": "contact", "title": "Größe & Maß?"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "leads"),
+    [
+        ("ren\u00e9@example.com", "rene\u0301@example.com", 1),
+        ("Jane.Doe@Example.COM", "  jane.doe@example.com\t", 1),
+        ("max@MÜLLER.example", "max@mu\u0308ller.example", 1),
+        ("max@straße.example", "max@strasse.example", 2),
+        ("straße@example.com", "strasse@example.com", 2),
+    ],
+)
+def test_two_spellings_of_one_address_are_one_lead(
+    stack: LocalStack, one: str, other: str, leads: int
+) -> None:
+    ids = set()
+    for address in (one, other):
+        assert submit(stack, "newsletter", {"email": address}).status == 303
+        ids.add(lead(stack, email=address)["id"])
+    assert len(ids) == leads
+
+
+@pytest.mark.parametrize(
+    ("fields", "content_type", "status", "field"),
+    [
+        ({f"question{n}": "yes" for n in range(100)}, URLENCODED, 400, "body"),
+        ({"message": "x" * 32_000}, URLENCODED, 413, "body"),
+        ({}, "multipart/form-data; boundary=x", 415, "content-type"),
+        ({}, "multipart/form-data", 415, "content-type"),
+    ],
+)
+def test_a_form_that_is_too_much_or_of_another_type_is_refused(
+    stack: LocalStack, fields: dict[str, str], content_type: str, status: int, field: str
+) -> None:
+    before = everything(stack)
+
+    answer = submit(
+        stack, "contact", {"email": "jane@example.com", **fields}, content_type=content_type
+    )
+
+    assert (answer.status, answer.json()["field"]) == (status, field)
+    assert everything(stack) == before

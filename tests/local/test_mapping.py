@@ -1,0 +1,154 @@
+"""The event source mapping: which records come, in which batches, and what follows a failure."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from infra.local.mapping import EventSourceMapping, Record
+from infra.local.template import StreamTrigger, Template
+
+ANY = '{"eventName": ["INSERT"]}'
+
+
+def record(number: int, sk: str = "LEAD", event_name: str = "INSERT") -> Record:
+    keys = {"pk": {"S": "LEAD#0f"}, "sk": {"S": sk}}
+    return {"eventName": event_name, "dynamodb": {"Keys": keys, "SequenceNumber": str(number)}}
+
+
+def numbers(records: Sequence[Record]) -> list[int]:
+    return [int(record["dynamodb"]["SequenceNumber"]) for record in records]
+
+
+class Function:
+    """Notes the numbers of each batch, and answers as it is told."""
+
+    def __init__(self, answer: Callable[[list[int]], Any] = lambda _: None) -> None:
+        self.batches: list[list[int]] = []
+        self.answer = answer
+
+    def __call__(self, event: dict[str, Any]) -> Any:
+        batch = numbers(event["Records"])
+        self.batches.append(batch)
+        return self.answer(batch)
+
+
+def mapping(
+    function: Function, *, size: int = 100, retries: int = 2, bisect: bool = False
+) -> EventSourceMapping:
+    return EventSourceMapping(StreamTrigger("promote", (ANY,), size, retries, bisect), function)
+
+
+def failures(*failed: object) -> dict[str, Any]:
+    return {"batchItemFailures": [{"itemIdentifier": number} for number in failed]}
+
+
+RECORDS = [record(number) for number in range(1, 9)]
+
+
+@pytest.mark.parametrize(
+    ("function", "event_name", "sk", "wanted"),
+    [
+        ("promote", "INSERT", "LEAD", True),
+        ("promote", "MODIFY", "LEAD", True),
+        ("promote", "REMOVE", "LEAD", False),
+        ("promote", "INSERT", "LEADING", False),
+        ("promote", "INSERT", "INTERACTION#public#m-1", False),
+        ("promote", "INSERT", "OUTBOX#000001", False),
+        ("relay", "INSERT", "OUTBOX#000001", True),
+        ("relay", "MODIFY", "OUTBOX#000001", False),
+        ("relay", "REMOVE", "OUTBOX#000001", False),
+        ("relay", "INSERT", "CHANGE#000001", False),
+        ("relay", "INSERT", "LEAD", False),
+    ],
+)
+def test_the_filters_of_the_template_let_through_what_the_function_is_for(
+    *, function: str, event_name: str, sk: str, wanted: bool
+) -> None:
+    called = Function()
+    (trigger,) = [t for t in Template.load().streams if t.function == function]
+
+    EventSourceMapping(trigger, called).deliver([record(1, sk, event_name)])
+
+    assert called.batches == ([[1]] if wanted else [])
+
+
+def test_a_batch_has_at_most_its_size_and_only_records_that_pass() -> None:
+    function = Function()
+    deleted = record(99, event_name="REMOVE")
+    mapping(function, size=3).deliver([*RECORDS[:2], deleted, *RECORDS[2:]])
+    assert function.batches == [[1, 2, 3], [4, 5, 6], [7, 8]]
+
+
+@pytest.mark.parametrize("answer", [None, {}, {"batchItemFailures": None}, failures()])
+def test_an_answer_without_failures_is_success(answer: Any) -> None:
+    function = Function(lambda _: answer)
+    mapping(function).deliver(RECORDS)
+    assert function.batches == [[1, 2, 3, 4, 5, 6, 7, 8]]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [failures(""), failures(None), failures("99"), {"batchItemFailures": [{"id": "8"}]}, "done"],
+)
+def test_an_answer_that_names_no_record_of_the_batch_fails_all_of_it(answer: Any) -> None:
+    function = Function(lambda _: answer)
+    tried = mapping(function, retries=1)
+    tried.deliver(RECORDS[:2])
+    assert function.batches == [[1, 2], [1, 2]]
+    assert numbers(tried.on_failure) == [1, 2]
+
+
+@pytest.mark.parametrize("bisect", [False, True])
+def test_a_partial_failure_goes_on_from_the_lowest_number_reported(*, bisect: bool) -> None:
+    answers = iter([failures("7", "4", "6"), failures("6"), None])
+    function = Function(lambda _: next(answers))
+    tried = mapping(function, bisect=bisect)
+
+    tried.deliver(RECORDS)
+
+    assert function.batches == [[1, 2, 3, 4, 5, 6, 7, 8], [4, 5, 6, 7, 8], [6, 7, 8]]
+    assert tried.on_failure == []
+
+
+def test_a_failure_of_the_first_record_brings_the_whole_batch_again() -> None:
+    answers = iter([failures("1"), None])
+    function = Function(lambda _: next(answers))
+    mapping(function, bisect=True).deliver(RECORDS[:3])
+    assert function.batches == [[1, 2, 3], [1, 2, 3]]
+
+
+def poisoned(batch: list[int]) -> None:
+    if 6 in batch:
+        raise ValueError("poison")
+
+
+def test_a_batch_that_raises_comes_again_as_a_whole_until_its_retries_are_over() -> None:
+    function = Function(poisoned)
+    tried = mapping(function, size=4, retries=2)
+
+    tried.deliver(RECORDS)
+
+    assert function.batches == [[1, 2, 3, 4], *[[5, 6, 7, 8]] * 3]
+    assert numbers(tried.on_failure) == [5, 6, 7, 8]
+
+
+def test_bisecting_leaves_only_the_poison_behind() -> None:
+    function = Function(poisoned)
+    tried = mapping(function, retries=4, bisect=True)
+
+    tried.deliver(RECORDS)
+
+    assert numbers(tried.on_failure) == [6]
+    assert [b for b in function.batches if 6 not in b] == [[1, 2, 3, 4], [5], [7, 8]]
+    assert [b for b in function.batches if 6 in b][1:] == [[5, 6, 7, 8], [5, 6], [6], [6]]
+
+
+def test_what_failed_for_good_does_not_hold_up_what_comes_after() -> None:
+    function = Function(lambda batch: failures("2") if 2 in batch else None)
+    tried = mapping(function, size=2, retries=1)
+
+    tried.deliver(RECORDS[:4])
+
+    assert function.batches == [[1, 2], [2], [3, 4]]
+    assert numbers(tried.on_failure) == [2]

@@ -1,0 +1,22 @@
+"""What a function must be told."""
+
+import pytest
+
+from leadscoring.settings import MissingSetting, Settings
+
+WHOLE = {"TABLE_NAME": "leads", "TOPIC_ARN": "arn:aws:sns:::topic", "EVENT_SOURCE": "urn:acme"}
+
+
+@pytest.mark.parametrize("missing", WHOLE)
+def test_a_setting_that_is_missing_is_named(missing: str) -> None:
+    env = {name: value for name, value in WHOLE.items() if name != missing}
+    with pytest.raises(MissingSetting, match=missing):
+        Settings.from_env(env)
+
+
+def test_the_environment_is_read_where_nothing_else_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in WHOLE.items():
+        monkeypatch.setenv(name, value)
+    assert Settings.from_env() == Settings("leads", "arn:aws:sns:::topic", "urn:acme")
