@@ -12,7 +12,7 @@ run: .venv/ready
 
 # All tests that need no deployment tools
 test: .venv/ready check
-	.venv/bin/pytest --ignore tests/deploy
+	.venv/bin/pytest -n auto --dist loadfile --ignore tests/deploy
 
 # Style and types
 check: .venv/ready

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnectionError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -179,7 +180,7 @@ class Table:
             try:
                 self._dynamodb.transact_write_items(TransactItems=cast(Any, actions))
                 return
-            except HTTPClientError as error:
+            except (NoConnectionError, HTTPClientError) as error:
                 failure: Exception = error
             except ClientError as error:
                 reasons = error.response.get("CancellationReasons", [])

@@ -49,7 +49,7 @@ def test_counters_and_promotions_are_the_same_with_every_fifth_answer_lost(
     with local_stack() as stack:
         faults = LosesEveryFifthAnswer()
         for function in ("collect", "promote", "relay"):
-            client = stack.functions[function].module.store._dynamodb
+            client = stack.functions[function].module.store._table._dynamodb
             client.meta.events.register_first("before-send.dynamodb.TransactWriteItems", faults)
 
         assert play(stack) == expected
