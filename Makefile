@@ -10,9 +10,10 @@ export UV_PROJECT_ENVIRONMENT ?= .venv
 run: .venv/ready
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" exec python -m infra.local
 
-# All tests that need no deployment tools
+# All tests that need no deployment tools; the longest file first, so that both cores stay busy
 test: .venv/ready check
-	.venv/bin/pytest -n auto --dist loadfile --ignore tests/deploy
+	.venv/bin/pytest -n auto --dist loadfile --no-loadscope-reorder \
+		--ignore tests/deploy tests/flow/test_replay.py tests
 
 # Style and types
 check: .venv/ready

@@ -40,12 +40,13 @@ def pages(stack: LocalStack, path: str, of: str, limit: int) -> list[list[Any]]:
     """Follow the cursors to the end."""
     found: list[list[Any]] = []
     query: dict[str, object] = {"limit": limit}
-    while True:
+    while len(found) <= len(PEOPLE):
         page = get(stack, path, **query).json()
         found.append(page[of])
         if page["next"] is None:
             return found
         query["cursor"] = quote(page["next"])
+    pytest.fail("the cursors never end")
 
 
 def cursor_of(value: object) -> str:
