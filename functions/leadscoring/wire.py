@@ -189,7 +189,6 @@ class _Batch(BaseModel):
 
     batch: list[Any]
     sent_at: _Instant | None = None
-    context: _Table = None
 
 
 def inflate(body: bytes) -> bytes:

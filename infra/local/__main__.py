@@ -6,6 +6,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def main() -> int:
             threads.append(play)
         server.threads = threads
         try:
-            server.run(sockets=[listening])
+            with suppress(KeyboardInterrupt):
+                server.run(sockets=[listening])
         finally:
             stopping.set()
             wake.set()
@@ -104,7 +106,8 @@ def _replay(
     try:
         messages = read_messages(sample, datetime.now(UTC).date())
         columns = (TextColumn("replay"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True) as bar:
+        silent = not console.is_terminal
+        with Progress(*columns, console=console, transient=True, disable=silent) as bar:
             task = bar.add_task("replay", total=len(messages))
             summary = replay(stack, messages, progress=progress)
     except InterruptedError:

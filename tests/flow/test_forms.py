@@ -160,6 +160,13 @@ def test_fields_become_the_traits_and_properties_that_the_model_names(stack: Loc
     assert entry["properties"] == {"form": "contact", "title": "Größe & Maß?"}
 
 
+def test_a_form_in_an_old_encoding_is_mended_and_kept(stack: LocalStack) -> None:
+    body = b"email=old@example.com&company=M\xfcller&lastName=M%FCller"
+    assert stack.request("POST", "/f/contact", body, {"content-type": URLENCODED}).status == 303
+    mended = "M\N{REPLACEMENT CHARACTER}ller"
+    assert lead(stack, email="old@example.com")["traits"] == {"company": mended, "lastName": mended}
+
+
 @pytest.mark.parametrize(
     ("one", "other", "leads"),
     [

@@ -56,9 +56,11 @@ def test_a_record_that_the_stream_delivers_after_all_publishes_nothing_again(
     sweep(stack, timedelta(minutes=5))
     (relay,) = [mapping for mapping in stack.mappings if mapping.on_failure]
 
-    relay.deliver(relay.on_failure.copy())
+    lost = relay.on_failure.copy()
+    relay.deliver(lost)
     stack.pump()
 
+    assert relay.on_failure == lost
     assert len(stack.received) == len(PEOPLE)
 
 

@@ -96,7 +96,17 @@ def test_a_cancelled_transaction_leaves_every_row_and_the_stream_as_they_were(
     assert record["dynamodb"]["NewImage"]["n"] == {"N": "2"}
 
 
-def test_a_reader_never_sees_half_a_transaction(stack: LocalStack) -> None:
+def test_a_function_tells_its_own_metrics_and_no_other_functions(stack: LocalStack) -> None:
+    collect, leads = (stack.functions[name].module for name in ("collect", "sweep"))
+    collect.metrics.add_metric("Unfinished", "Count", 1)
+    leads.handler({"time": NOON.isoformat()}, None)
+    assert stack.metrics["Unfinished"] == 0
+
+
+def test_a_reader_never_sees_half_a_transaction(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.context()
     def write_pairs(writer: int) -> None:
         for number in range(30):
             keys = [
