@@ -9,6 +9,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -32,6 +33,9 @@ from leadscoring.wire import Arrival, Invalid
 
 logger = Logger(service="collect")
 metrics = Metrics(namespace="MQLambda", service="collect")
+
+# An hour in which a metric has a value costs money, so there is none where nothing happened.
+warnings.filterwarnings("ignore", "No application metrics to publish")
 
 settings = Settings.from_env()
 model = Model.load(MODEL_FILE)
@@ -189,4 +193,5 @@ def _json(status: int, body: Answer, headers: Mapping[str, str] | None = None) -
 
 
 def _count(name: str, value: int = 1) -> None:
-    metrics.add_metric(name, MetricUnit.Count, value)
+    if value:
+        metrics.add_metric(name, MetricUnit.Count, value)

@@ -1,5 +1,6 @@
 """Stream, lead items: decide where each lead now stands, and commit that with its message."""
 
+import warnings
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +25,9 @@ from leadscoring.store import Outdated, Store
 logger = Logger(service="promote")
 metrics = Metrics(namespace="MQLambda", service="promote")
 
+# An hour in which a metric has a value costs money, so there is none where nothing happened.
+warnings.filterwarnings("ignore", "No application metrics to publish")
+
 settings = Settings.from_env()
 model = Model.load(MODEL_FILE)
 store = Store(boto3.client("dynamodb", config=Config(**AWS_CLIENT)), settings.table_name)
@@ -46,9 +50,10 @@ def promote_record(record: DynamoDBRecord) -> None:
     except Exception as error:
         logger.error("not decided", lead=lead.id, error=type(error).__name__)
         raise
-    metrics.add_metric("StageChanges", MetricUnit.Count, change is not None)
-    promoted = change is not None and change.to_stage == MQL
-    metrics.add_metric("Promotions", MetricUnit.Count, promoted)
+    if change:
+        metrics.add_metric("StageChanges", MetricUnit.Count, 1)
+        if change.to_stage == MQL:
+            metrics.add_metric("Promotions", MetricUnit.Count, 1)
 
 
 def promote(image: Lead, now: datetime) -> Change | None:
