@@ -13,7 +13,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
 from leadscoring import scoring, wire
-from leadscoring.interaction import Identity, IdentityKind, to_text
+from leadscoring.interaction import LEAD_ID_LENGTH, Identity, IdentityKind, to_text
 from leadscoring.lead import Lead
 from leadscoring.model import MQL, Model
 from leadscoring.settings import AWS_CLIENT, MODEL_FILE, Settings
@@ -100,7 +100,7 @@ def _refusal(fault: Invalid) -> Answer:
 
 
 def _known(lead_id: str) -> Lead:
-    lead = store.lead(lead_id)
+    lead = store.lead(lead_id) if len(lead_id) == LEAD_ID_LENGTH else None
     if lead is None:
         raise Invalid("unknown_lead", "id", "there is no such lead")
     return lead

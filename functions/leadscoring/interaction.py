@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
 
+LEAD_ID_LENGTH = 32
+
 _EMAIL_MAX = 254
 
 
@@ -59,7 +61,7 @@ class Identity:
     def lead_id(self, key: bytes) -> str:
         """Return the lead's id: 32 hex digits of HMAC-SHA256(key, kind NUL value)."""
         message = f"{self.kind}\0{self.value}".encode()
-        return hmac.new(key, message, hashlib.sha256).hexdigest()[:32]
+        return hmac.new(key, message, hashlib.sha256).hexdigest()[:LEAD_ID_LENGTH]
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ def test_a_fraction_may_stand_in_a_pattern() -> None:
         ('"Page Viewed"', "[]", "rules.0.on: Value should have at least 1 item"),
         ('"Page Viewed"', "5", "rules.0.on: Input should be a valid tuple"),
         ('["/"]', '"/"', "rules.0.when: Value error, properties.path: a field takes a list"),
-        ('["/"]', "[{ suffix = '.pdf' }]", "rules.0.when: Value error, properties.path: unknown"),
+        ('["/"]', "[{ wildcard = '.pdf' }]", "rules.0.when: Value error, properties.path: unknown"),
         ('["/"]', "[2026-03-02]", "rules.0.when: Value error, properties.path: unknown word"),
         ("points = 1", "points = 1000.5", "rules.0.points: Input should be less than or equal"),
         ("points = -30.5", "points = -1001", "rules.1.points: Input should be greater than or"),
