@@ -2,7 +2,7 @@
 
 PYTHON ?= $(shell command -v python3.13 || command -v python3)
 UV := $(shell command -v uv || echo .tools/bin/uv)
-export UV_PROJECT_ENVIRONMENT ?= .venv
+export UV_PROJECT_ENVIRONMENT := .venv
 
 .PHONY: run test check deploy-check contract clean
 

@@ -31,7 +31,9 @@ warnings.filterwarnings("ignore", "No application metrics to publish")
 settings = Settings.from_env()
 model = Model.load(MODEL_FILE)
 store = Store(boto3.client("dynamodb", config=Config(**AWS_CLIENT)), settings.table_name)
-processor = BatchProcessor(event_type=EventType.DynamoDBStreams)
+processor = BatchProcessor(
+    event_type=EventType.DynamoDBStreams, raise_on_entire_batch_failure=False
+)
 
 
 @metrics.log_metrics

@@ -30,7 +30,9 @@ warnings.filterwarnings("ignore", "No application metrics to publish")
 settings = Settings.from_env()
 store = Store(boto3.client("dynamodb", config=Config(**AWS_CLIENT)), settings.table_name)
 publisher = Publisher(boto3.client("sns", config=Config(**AWS_CLIENT)), settings.topic_arn)
-processor = BatchProcessor(event_type=EventType.DynamoDBStreams)
+processor = BatchProcessor(
+    event_type=EventType.DynamoDBStreams, raise_on_entire_batch_failure=False
+)
 
 
 @metrics.log_metrics

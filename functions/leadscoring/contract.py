@@ -18,7 +18,7 @@ _TOP_REASONS = 5
 
 
 class _Published(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
 
 class PublishedLead(_Published):

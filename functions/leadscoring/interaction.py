@@ -86,6 +86,8 @@ def normalise_email(address: str) -> str:
     Raises:
         ValueError: the text is not an e-mail address.
     """
+    if len(address) > 2 * _EMAIL_MAX:
+        raise ValueError("not an e-mail address")
     text = unicodedata.normalize("NFC", address.strip().lower())
     local, at, domain = text.rpartition("@")
     if not domain.isascii():

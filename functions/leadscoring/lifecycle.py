@@ -1,9 +1,12 @@
 """The stage machine: where a lead should stand, and why."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 
 from leadscoring.lead import Change, Lead, Scorecard
 from leadscoring.model import MQL, Condition, Model
+
+BEYOND_MQL = frozenset({"sql", "customer", "recycled", "disqualified"})
 
 
 def decide(lead: Lead, card: Scorecard, model: Model) -> Change | None:
@@ -12,10 +15,12 @@ def decide(lead: Lead, card: Scorecard, model: Model) -> Change | None:
     The level decides, not the step that reached it, so the next look heals a missed one. Only a
     lead with an e-mail enters `mql`: nobody could call another.
     """
-    names = [stage.name for stage in model.stages]
-    if lead.stage not in names:
+    if lead.stage is None or lead.stage in BEYOND_MQL:
         return None
-    for stage in reversed(model.stages[names.index(lead.stage) + 1 :]):
+    names = [stage.name for stage in model.stages]
+    # A stage that the model no longer knows holds nobody back: its leads climb from the first.
+    standing = names.index(lead.stage) if lead.stage in names else 0
+    for stage in reversed(model.stages[standing + 1 :]):
         why = stage.enter and _why(stage.enter, lead, card)
         if why and (stage.name != MQL or lead.email):
             return Change(
@@ -39,7 +44,7 @@ def _why(condition: Condition, lead: Lead, card: Scorecard) -> str | None:
 
 def _answers(condition: Condition, lead: Lead, card: Scorecard) -> Iterator[str | None]:
     if (bar := condition.score) is not None:
-        yield f"score {card.score:g} reached {bar}" if card.score >= bar else None
+        yield f"score {card.score:g} reached {bar}" if Decimal(str(card.score)) >= bar else None
     for rule, times in condition.seen.items():
         seen = lead.seen.get(rule, 0)
         yield f"{rule} seen {seen} of {times}" if seen >= times else None

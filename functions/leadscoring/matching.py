@@ -52,6 +52,15 @@ def matches(pattern: Pattern, subject: Mapping[str, Any]) -> bool:
     )
 
 
+def fields(pattern: Pattern) -> set[str]:
+    """Return the outermost fields that a well-formed pattern asks for, in all its parts."""
+    found = pattern.keys() - set(_COMBINATIONS)
+    for name in pattern.keys() & set(_COMBINATIONS):
+        for part in [pattern[name]] if name == "not" else pattern[name]:
+            found |= fields(part)
+    return found
+
+
 def _check_field(expected: Any, path: str) -> None:
     if _is_table(expected):
         for field, part in expected.items():

@@ -19,6 +19,8 @@ from leadscoring import matching
 
 MQL = "mql"
 
+_SUBJECT = frozenset({"properties", "traits", "context"})
+
 type Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 type Points = Annotated[Decimal, Field(ge=-1000, le=1000, allow_inf_nan=False)]
 
@@ -33,6 +35,8 @@ class _Part(BaseModel):
 
 def _checked(pattern: dict[str, Any]) -> dict[str, Any]:
     matching.check(pattern)
+    if unknown := matching.fields(pattern) - _SUBJECT:
+        raise ValueError(f"{min(unknown)}: a condition is on {', '.join(sorted(_SUBJECT))}")
     return pattern
 
 
@@ -68,9 +72,9 @@ class Condition(_Part):
     """What must hold of a lead: everything that is given."""
 
     score: Annotated[Decimal, Field(gt=0)] | None = None
-    seen: dict[Name, Annotated[int, Field(ge=1)]] = {}
-    any_of: Annotated[tuple["Condition", ...], Field(alias="any")] = ()
-    all_of: Annotated[tuple["Condition", ...], Field(alias="all")] = ()
+    seen: Annotated[dict[Name, Annotated[int, Field(ge=1)]], Field(min_length=1)] = {}
+    any_of: Annotated[tuple["Condition", ...], Field(alias="any", min_length=1)] = ()
+    all_of: Annotated[tuple["Condition", ...], Field(alias="all", min_length=1)] = ()
     none_of: Annotated["Condition | None", Field(alias="not")] = None
 
     @model_validator(mode="after")
@@ -95,7 +99,7 @@ class Stage(_Part):
 class Form(_Part):
     """A plain HTML form: what its interaction is called and where the visitor goes next."""
 
-    event: Annotated[str, Field(min_length=1, max_length=100)] = "Form Submitted"
+    name: Annotated[str, Field(min_length=1, max_length=100)] = "Form Submitted"
     redirect: Annotated[str, Field(pattern=r"^https?://")] | None = None
 
 

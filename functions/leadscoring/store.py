@@ -86,17 +86,19 @@ class Store:
     def keys(self) -> Keys:
         """Return the stack's keys, made when they are first asked for."""
         item = self._table.get("KEYS", "KEYS")
-        if item is None:
-            item = {
-                "pk": "KEYS",
-                "sk": "KEYS",
-                "lead_ids": secrets.token_hex(32),
-                "public": f"pk_{secrets.token_urlsafe(18)}",
-            }
-            try:
-                self._table.write([self._table.put_new(item)])
-            except Refused as refused:
-                item = refused.blockers[0] or item
+        if item is None or "lead_ids" not in item:
+            # Each key for itself: somebody may have put a secret key there before.
+            words = Words()
+            sets = [
+                f"{word} = if_not_exists({word}, {words.value(value)})"
+                for word, value in (
+                    (words.name("lead_ids"), secrets.token_hex(32)),
+                    (words.name("public"), f"pk_{secrets.token_urlsafe(18)}"),
+                )
+            ]
+            made = self._table.update(("KEYS", "KEYS"), f"SET {', '.join(sets)}", "", words)
+            self._table.write([made])
+            item = self._table.get("KEYS", "KEYS") or {}
         return Keys(
             lead_ids=bytes.fromhex(item["lead_ids"]),
             public=item["public"],
@@ -272,9 +274,9 @@ class Store:
                 [lead, self._table.put_new(items.change_item(change)), self._table.put_new(outbox)]
             )
         except Refused as refused:
-            raise Outdated(
-                items.lead(refused.blockers[0] or {"pk": f"LEAD#{change.lead_id}"})
-            ) from None
+            if (current := refused.blockers[0]) is None:
+                raise
+            raise Outdated(items.lead(current)) from None
 
     def outbox_message(self, key: OutboxKey) -> str | None:
         """Return the message still to be published, or None once it is settled."""

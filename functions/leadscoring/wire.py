@@ -132,7 +132,6 @@ class _Message(BaseModel):
     user_id: _Id = None
     anonymous_id: _Id = None
     event: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
-    name: str | None = None
     properties: _Table = None
     traits: _Table = None
     context: _Context | None = None
@@ -263,7 +262,7 @@ def read_form(name: str, form: Form, body: bytes, arrival: Arrival, model: Model
     return Interaction(
         message_id=f"form-{_fingerprint([fingerprint, day])}",
         identity=identity,
-        name=form.event,
+        name=form.name,
         occurred_at=to_millisecond(arrival.received_at),
         received_at=to_millisecond(arrival.received_at),
         trust=arrival.trust,

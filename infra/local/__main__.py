@@ -5,9 +5,10 @@ import socket
 import sys
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -87,12 +88,20 @@ def _pump(stack: LocalStack, wake: threading.Event, stopping: threading.Event) -
     while not stopping.is_set():
         wake.wait(timeout=1)
         wake.clear()
-        stack.pump()
+        _carry_on(stack.pump)
 
 
 def _run_schedule(stack: LocalStack, schedule: Schedule, stopping: threading.Event) -> None:
     while not stopping.wait(schedule.every.total_seconds()):
-        stack.run_schedule(schedule)
+        _carry_on(partial(stack.run_schedule, schedule))
+
+
+def _carry_on(step: Callable[[], None]) -> None:
+    """Do the step; say so if it fails, as a log would, and let the next one try."""
+    try:
+        step()
+    except Exception as error:  # noqa: BLE001 (a thread that dies would promote nobody any more)
+        console.print(f"failed, and will be tried again: {error!r}")
 
 
 def _replay(

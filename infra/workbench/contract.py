@@ -19,11 +19,24 @@ from leadscoring.model import Model
 
 MESSAGES = Path(__file__).parents[2] / "events" / "messages"
 
+# A model of its own: the contract does not depend on what a company scores.
+MODEL = Model.parse("""
+number = 1
+name = "example"
+retention_days = 730
+properties = []
+traits = []
+rules = []
+dimensions.engagement = { half_life_days = 30, cap = 80 }
+dimensions.intent = { half_life_days = 21, cap = 120 }
+stages = [{ name = "captured" }, { name = "mql", enter.score = 100 }]
+""")
+
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 JANE = Identity.of_email("jane@example.com")
 
 
-def files(model: Model) -> dict[str, str]:
+def files() -> dict[str, str]:
     """Return the text of each file by its name."""
     found: dict[str, str] = {}
     for kind, before, after in (
@@ -33,16 +46,16 @@ def files(model: Model) -> dict[str, str]:
         name = str(kind.model_fields["type"].default)
         schema = kind.model_json_schema(mode="serialization")
         schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-        example = json.loads(_example(model, before, after).model_dump_json())
+        example = json.loads(_example(before, after).model_dump_json())
         found[f"{name}.schema.json"] = _text(schema)
         found[f"{name}.example.json"] = _text(example)
     return found
 
 
-def _example(model: Model, before: str, after: str) -> contract.Message:
+def _example(before: str, after: str) -> contract.Message:
     paid = [
-        (_payment(model, "webinar-attended", "engagement", 25, days=9), "Webinar Attended", 9),
-        (_payment(model, "demo-requested", "intent", 60, days=0), "Demo Requested", 0),
+        (_payment("webinar-attended", "engagement", 25, days=9), "Webinar Attended", 9),
+        (_payment("demo-requested", "intent", 60, days=0), "Demo Requested", 0),
     ]
     entries = [
         Entry(
@@ -52,7 +65,7 @@ def _example(model: Model, before: str, after: str) -> contract.Message:
             occurred_at=NOW - timedelta(days=days),
             received_at=NOW - timedelta(days=days),
             fingerprint="",
-            model=model.number,
+            model=MODEL.number,
             paid=(payment,),
         )
         for payment, name, days in paid
@@ -71,17 +84,17 @@ def _example(model: Model, before: str, after: str) -> contract.Message:
         from_stage=before,
         to_stage=after,
         why="demo-requested seen 1 of 1",
-        who=f"model {model.number}",
+        who=f"model {MODEL.number}",
         at=NOW,
     )
-    card = scoring.scorecard(lead, model, NOW)
+    card = scoring.scorecard(lead, MODEL, NOW)
     reasons = scoring.reasons(entries, NOW)
     return contract.message_of(change, lead, card, reasons, "urn:mqlambda:example")
 
 
-def _payment(model: Model, rule: str, dimension: str, points: int, *, days: int) -> Payment:
+def _payment(rule: str, dimension: str, points: int, *, days: int) -> Payment:
     at = NOW - timedelta(days=days)
-    counter = Counter.earning(dimension, model.dimensions[dimension].half_life_days, at)
+    counter = Counter.earning(dimension, MODEL.dimensions[dimension].half_life_days, at)
     return Payment(rule, Decimal(points), counter.name, counter.units(Decimal(points), at))
 
 
@@ -90,8 +103,6 @@ def _text(document: object) -> str:
 
 
 if __name__ == "__main__":
-    from leadscoring.settings import MODEL_FILE
-
-    for file_name, text in files(Model.load(MODEL_FILE)).items():
+    for file_name, text in files().items():
         (MESSAGES / file_name).write_text(text)
         print(f"wrote {MESSAGES / file_name}")

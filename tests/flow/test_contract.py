@@ -11,16 +11,14 @@ import pytest
 from infra.local.engine import clock_at
 from infra.local.stack import LocalStack
 from infra.workbench import contract as written
-from leadscoring.contract import from_sns
-from leadscoring.model import Model
-from leadscoring.settings import MODEL_FILE
+from leadscoring.contract import MESSAGES, from_sns
 
 EVENTS = Path(__file__).parents[2] / "events"
 PROMOTED = json.loads((EVENTS / "messages/mqlambda.lead.promoted.v1.example.json").read_text())
 
 
 def test_the_files_are_what_the_models_say_now() -> None:
-    expected = written.files(Model.load(MODEL_FILE))
+    expected = written.files()
     actual = {path.name: path.read_text() for path in written.MESSAGES.iterdir()}
     assert actual == expected, "run `make contract`"
 
@@ -97,3 +95,24 @@ def test_the_sample_events_make_one_story(stack: LocalStack) -> None:
     assert json.loads(call("leads")["body"])["stage"] == "mql"
     stack.pump()
     assert [message["type"] for message in stack.received] == ["mqlambda.lead.promoted.v1"]
+
+
+def test_a_message_that_can_not_be_read_shows_nothing_of_the_lead(
+    stack: LocalStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with clock_at(datetime(2026, 3, 2, 12, tzinfo=UTC)):
+        stack.invoke("collect", json.loads((EVENTS / "functions/collect.json").read_text()))
+        stack.invoke("promote", {"Records": stack.stream.read()[-1:]})
+    (item,) = stack.items("OUTBOX#")
+    item["message"]["S"] = item["message"]["S"].replace('"stage":', '"stadium":')
+    stack.dynamodb.put_item(TableName=stack.table_name, Item=item)
+    relayed = json.loads((EVENTS / "functions/relay.json").read_text())
+    relayed["Records"][0]["dynamodb"]["Keys"] = {"pk": item["pk"], "sk": item["sk"]}
+
+    answer = stack.invoke("relay", relayed)
+
+    assert len(answer["batchItemFailures"]) == 1
+    assert "jane" not in capsys.readouterr().out
+    with pytest.raises(ValueError, match="stage") as failure:
+        MESSAGES.validate_json(item["message"]["S"])
+    assert "jane" not in str(failure.value)

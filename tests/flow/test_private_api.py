@@ -197,3 +197,15 @@ def test_points_fade_while_the_reasons_remember_what_they_were(stack: LocalStack
     assert reasons[2]["webinar-attended"] == (25, 12.5)
     trusts = {r["rule"]: r["trust"] for r in uma["reasons"]}
     assert trusts == {"form": "trusted", "webinar-attended": "public"}
+
+
+def test_a_secret_key_that_came_before_all_others_leaves_room_for_them(stack: LocalStack) -> None:
+    store = stack.functions["collect"].module.store
+    stack.dynamodb.put_item(
+        TableName=stack.table_name,
+        Item={"pk": {"S": "KEYS"}, "sk": {"S": "KEYS"}, "secret_digests": {"SS": ["a"]}},
+    )
+    made = store.keys()
+    assert made.secret_digests == {"a"}
+    assert len(made.lead_ids) == 32
+    assert made == store.keys()

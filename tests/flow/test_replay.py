@@ -68,7 +68,7 @@ def test_the_sample_again_shuffled_in_batches_by_new_functions_changes_nothing(
     Random(42).shuffle(shuffled)
     stack.load_functions()
 
-    summary = replay(stack, shuffled, batch_size=500)
+    summary = replay(stack, shuffled, batch_size=100)
 
     assert (summary.interactions, summary.duplicates) == (0, len(shuffled))
     assert list(stack.items("LEAD")) == leads

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from threading import Event, Thread
 from time import monotonic, sleep
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 import uvicorn
@@ -29,6 +31,26 @@ def served(stack: LocalStack) -> Iterator[tuple[LocalStack, str]]:
     yield stack, f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join()
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"), [("/v1/track", True), ("/f/contact", True), ("/_local/leads", False)]
+)
+def test_other_origins_may_send_but_not_look(
+    served: tuple[LocalStack, str], path: str, *, allowed: bool
+) -> None:
+    _, url = served
+    asked = Request(f"{url}{path}", method="OPTIONS")
+    asked.add_header("Origin", "https://www.example.com")
+    asked.add_header("Access-Control-Request-Method", "POST")
+    asked.add_header("Access-Control-Request-Headers", "content-type")
+    try:
+        with urlopen(asked) as answer:
+            granted = answer.headers.get("Access-Control-Allow-Origin") == "*"
+    except HTTPError as refused:
+        refused.close()
+        granted = False
+    assert granted is allowed
 
 
 @pytest.mark.parametrize("gzip", [False, True], ids=["json", "gzip"])

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -91,6 +92,8 @@ LADDER = model(nurtured={"score": 15}, engaged={"score": 50}, mql={"score": 100}
         ("mql", 500, None),
         ("mql", 0, None),
         ("customer", 500, None),
+        ("a stage of an older model", 100, "mql"),
+        ("a stage of an older model", 20, "nurtured"),
         (None, 500, None),
     ],
 )
@@ -118,3 +121,12 @@ def test_a_change_says_who_decided_what_when_and_why() -> None:
         who="model 7",
         at=NOON,
     )
+
+
+def test_a_score_that_equals_its_bar_has_reached_it() -> None:
+    for tenths in range(1, 100):
+        bar = Decimal(tenths) / 10
+        ladder = LADDER.model_copy(
+            update={"stages": (LADDER.stages[0], Stage(name="mql", enter=Condition(score=bar)))}
+        )
+        assert decide(JANE, card(float(bar)), ladder)

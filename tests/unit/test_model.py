@@ -7,7 +7,7 @@ import pytest
 
 from leadscoring import matching
 from leadscoring.model import Model, ModelError
-from leadscoring.settings import MODEL_FILE
+from tests.conftest import SHIPPED_MODEL_FILE
 
 MODEL = """\
 number = 1
@@ -40,10 +40,20 @@ redirect = "https://www.example.com/thanks"
 """
 
 
-def test_the_model_that_we_ship_is_right() -> None:
-    model = Model.load(MODEL_FILE)
-    assert (model.first_stage, model.stages[-1].name) == ("captured", "mql")
-    assert {rule.dimension for rule in model.rules} == set(model.dimensions)
+def test_the_model_of_the_company_is_right() -> None:
+    assert Model.load(SHIPPED_MODEL_FILE).stages[-1].name == "mql"
+
+
+def test_a_condition_on_nothing_that_an_interaction_has_is_a_mistake() -> None:
+    misspelt = MODEL.replace("when.properties", "when.propertys")
+    with pytest.raises(ModelError, match=r"propertys: a condition is on context, properties"):
+        Model.parse(misspelt)
+
+
+@pytest.mark.parametrize("empty", ["any = []", "all = []", "seen = {}"])
+def test_a_condition_that_asks_for_nothing_is_a_mistake(empty: str) -> None:
+    with pytest.raises(ModelError, match="at least 1 item"):
+        Model.parse(MODEL.replace("enter.score = 50", f"enter.{empty}"))
 
 
 def test_a_model_says_what_its_file_says() -> None:
@@ -54,7 +64,7 @@ def test_a_model_says_what_its_file_says() -> None:
     assert (page.points, gone.points) == (Decimal(1), Decimal("-30.5"))
     assert (page.trusted, gone.trusted) == (False, True)
     assert model.dimensions["intent"].cap == 100
-    assert model.forms["contact"].event == "Form Submitted"
+    assert model.forms["contact"].name == "Form Submitted"
 
 
 def test_points_are_exactly_what_is_written() -> None:
@@ -127,7 +137,7 @@ def test_a_fraction_may_stand_in_a_pattern() -> None:
             ]
         ),
         ("https://www.example.com/thanks", "javascript:alert(1)", "forms.contact.redirect: String"),
-        ("[forms.contact]", '[forms.contact]\nevent = ""', "forms.contact.event: String should"),
+        ("[forms.contact]", '[forms.contact]\nname = ""', "forms.contact.name: String should"),
         ("[forms.contact]", '[forms."contact us"]', "forms.contact us.[key]: String should match"),
     ],
 )
