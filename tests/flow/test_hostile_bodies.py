@@ -123,7 +123,7 @@ def test_an_anonymous_number_is_an_id(stack: LocalStack) -> None:
     assert lead(stack, anonymousId="42")["interactions"] == 1
 
 
-TEXTS = ["messageId", "userId", "anonymousId", "event", "name"]
+TEXTS = ["messageId", "userId", "anonymousId", "event"]
 TABLES = ["properties", "traits", "context", "context.traits"]
 INSTANTS = ["timestamp", "originalTimestamp", "sentAt"]
 WRONG: dict[str, list[Any]] = {
