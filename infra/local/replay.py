@@ -114,10 +114,13 @@ def _waves(messages: Sequence[Message]) -> Iterator[list[Message]]:
 
 
 def _batches(wave: Sequence[Message], size: int) -> Iterator[list[Message]]:
-    for key in (PUBLIC_KEY, SECRET_KEY) if size > 1 else (None,):
-        same = [message for message in wave if key in (None, _key(message))]
-        for start in range(0, len(same), size):
-            yield same[start : start + size]
+    """Cut a wave into requests: single messages in their order, batches of one key each."""
+    runs: list[Sequence[Message]] = [wave]
+    if size > 1:
+        runs = [[m for m in wave if _key(m) == key] for key in (PUBLIC_KEY, SECRET_KEY)]
+    for run in runs:
+        for start in range(0, len(run), size):
+            yield list(run[start : start + size])
 
 
 def _send(stack: LocalStack, batch: Sequence[Message]) -> None:
