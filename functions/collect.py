@@ -127,7 +127,8 @@ def _record(interactions: list[Interaction]) -> None:
     """Write the interactions lead by lead, each lead's in one go."""
     by_lead: dict[str, list[Interaction]] = defaultdict(list)
     for interaction in interactions:
-        by_lead[interaction.identity.lead_id(keys.lead_ids)].append(interaction)
+        if interaction.identity:
+            by_lead[interaction.identity.lead_id(keys.lead_ids)].append(interaction)
     done = Recorded()
     for lead_id, mine in by_lead.items():
         done += store.record(lead_id, mine, model)

@@ -12,14 +12,22 @@ from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
-from leadscoring import scoring, wire
-from leadscoring.interaction import LEAD_ID_LENGTH, Identity, IdentityKind, to_text
+from leadscoring import explanation, scoring, wire
+from leadscoring.interaction import (
+    LEAD_ID_LENGTH,
+    Identity,
+    IdentityKind,
+    Trust,
+    to_millisecond,
+    to_text,
+)
 from leadscoring.lead import Lead
+from leadscoring.lifecycle import BEYOND_MQL
 from leadscoring.model import MQL, Model
 from leadscoring.settings import AWS_CLIENT, MODEL_FILE, Settings
 from leadscoring.store import Store
 from leadscoring.table import BadCursor
-from leadscoring.wire import Invalid
+from leadscoring.wire import Arrival, Invalid
 
 PAGE = 50
 LARGEST_PAGE = 100
@@ -65,7 +73,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Answer:
 def leads_at() -> Answer:
     """Return a page of the leads at a stage, those longest there first."""
     stage = app.current_event.query_string_parameters.get("stage", MQL)
-    if stage != MQL:
+    if stage != MQL and stage not in BEYOND_MQL:
         raise Invalid("invalid", "stage", f"leads are listed from {MQL} on")
     page = store.leads_at(stage, _limit(), _cursor())
     return {"leads": [summary(lead, _now()) for lead in page.items], "next": page.next}
@@ -80,8 +88,21 @@ def find_lead() -> Answer:
 
 @app.get("/leads/<lead_id>")
 def read_lead(lead_id: str) -> Answer:
-    """Return where the lead stands, its score now, and every reason for it."""
-    return _details(_known(lead_id))
+    """Return where the lead stands, its score now or at an instant, and every reason for it."""
+    return _details(_known(lead_id), _instant())
+
+
+@app.post("/leads/<lead_id>/adjustments")
+def adjust(lead_id: str) -> Answer:
+    """Enter points that somebody gives or takes by hand, with author and reason, once."""
+    lead = _known(lead_id)
+    document = wire.read_json(_body(), wire.MESSAGE_BYTES)
+    context = app.current_event.raw_event["requestContext"]
+    principal = context["authorizer"]["iam"]["userArn"]
+    arrival = Arrival(_now(), context["requestId"], Trust.STAFF)
+    interaction = wire.read_adjustment(document, principal, arrival, model)
+    store.record(lead.id, [interaction], model)
+    return _details(_known(lead.id))
 
 
 @app.get("/leads/<lead_id>/ledger")
@@ -120,11 +141,19 @@ def summary(lead: Lead, now: datetime) -> Answer:
     }
 
 
-def _details(lead: Lead) -> Answer:
+def _details(lead: Lead, at: datetime | None = None) -> Answer:
+    """Return all there is to say of the lead now, or at an instant past or future."""
+    entries, changes = list(store.entries(lead.id)), store.changes(lead.id)
+    if at:
+        lead, entries, changes = explanation.as_of(lead, entries, changes, at)
+    why = explanation.explain(lead, entries, model, at or _now())
     return {
-        **summary(lead, _now()),
-        "reasons": scoring.reasons(store.entries(lead.id), _now()),
-        "changes": store.changes(lead.id),
+        **summary(lead, at or _now()),
+        "scorecard": why.scorecard,
+        "reasons": why.reasons,
+        "lines": why.lines,
+        "note": why.note,
+        "changes": changes,
     }
 
 
@@ -153,6 +182,20 @@ def _body() -> bytes:
 def _now() -> datetime:
     epoch: int = app.current_event.raw_event["requestContext"]["timeEpoch"]
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=epoch)
+
+
+def _instant() -> datetime | None:
+    """Return the instant that is asked about, if one is."""
+    text = app.current_event.query_string_parameters.get("at")
+    if text is None:
+        return None
+    try:
+        # A "+" in an address is a space, unless somebody took care to write %2B.
+        instant = datetime.fromisoformat(text.replace(" ", "+"))
+        return to_millisecond(instant if instant.tzinfo else instant.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
+        message = "an instant is ISO 8601, such as 2026-03-02T12:00:00Z"
+        raise Invalid("invalid", "at", message) from None
 
 
 def _limit() -> int:

@@ -16,7 +16,7 @@ from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
-from leadscoring import contract, lifecycle, scoring
+from leadscoring import contract, explanation, lifecycle, scoring
 from leadscoring.lead import Change, Lead, Scorecard
 from leadscoring.model import MQL, Model
 from leadscoring.settings import AWS_CLIENT, MODEL_FILE, Settings
@@ -70,8 +70,8 @@ def promote(image: Lead, now: datetime) -> Change | None:
         card, change = _decide(lead, now)
         if change is None:
             break
-        reasons = scoring.reasons(store.entries(lead.id), card.at)
-        message = contract.message_of(change, lead, card, reasons, settings.source)
+        why = explanation.explain(lead, store.entries(lead.id), model, card.at)
+        message = contract.message_of(change, lead, why, settings.source)
         try:
             store.commit(change, lead.revision, message.model_dump_json())
         except Outdated as outdated:

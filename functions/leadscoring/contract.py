@@ -4,15 +4,15 @@ The JSON Schema and examples under `events/messages/` are generated from these m
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
+from leadscoring.explanation import trusted_share
 from leadscoring.interaction import Trust
-from leadscoring.lead import Change, Lead, Reason, Scorecard
+from leadscoring.lead import Change, Explanation, Lead
 from leadscoring.model import MQL
-from leadscoring.scoring import trusted_share
 
 _TOP_REASONS = 5
 
@@ -30,7 +30,7 @@ class PublishedLead(_Published):
 
 
 class PublishedReason(_Published):
-    """One interaction that counts: its rule, its points now, and when it happened."""
+    """What one rule paid for one interaction: its points now, and when it happened."""
 
     rule: str
     name: str
@@ -47,7 +47,10 @@ class StageData(_Published):
     previous_stage: str
     why: str
     score: float
+    scores: dict[str, float]
     dimensions: dict[str, float]
+    grade: str | None
+    matrix: str | None
     trusted_share: Annotated[float, Field(ge=0, le=1)]
     reasons: Annotated[list[PublishedReason], Field(max_length=_TOP_REASONS)]
     cycle: int
@@ -66,10 +69,9 @@ class _CloudEvent(_Published):
     data: StageData
 
     @classmethod
-    def of(
-        cls, change: Change, lead: Lead, card: Scorecard, reasons: Sequence[Reason], source: str
-    ) -> Self:
+    def of(cls, change: Change, lead: Lead, explanation: Explanation, source: str) -> Self:
         """Return the message that tells of this change."""
+        card, reasons = explanation.scorecard, explanation.reasons
         return cls(
             id=f"{lead.id}:{change.number}",
             source=source,
@@ -81,7 +83,10 @@ class _CloudEvent(_Published):
                 previous_stage=change.from_stage,
                 why=change.why,
                 score=card.score,
+                scores=dict(card.scores),
                 dimensions={name: part.points for name, part in card.dimensions.items()},
+                grade=card.grade,
+                matrix=card.matrix,
                 trusted_share=trusted_share(reasons),
                 reasons=[
                     PublishedReason(
@@ -116,12 +121,10 @@ type Message = Annotated[LeadPromoted | LeadStageChanged, Field(discriminator="t
 MESSAGES: TypeAdapter[Message] = TypeAdapter(Message)
 
 
-def message_of(
-    change: Change, lead: Lead, card: Scorecard, reasons: Sequence[Reason], source: str
-) -> Message:
+def message_of(change: Change, lead: Lead, explanation: Explanation, source: str) -> Message:
     """Return what the world is told of this change."""
     kind = LeadPromoted if change.to_stage == MQL else LeadStageChanged
-    return kind.of(change, lead, card, reasons, source)
+    return kind.of(change, lead, explanation, source)
 
 
 def from_sns(delivery: str | bytes | Mapping[str, Any]) -> Message:

@@ -28,35 +28,64 @@ _PREFIX = "points:"
 class Counter:
     """One atomic counter of a lead: a dimension's units with one half-life and one landmark.
 
-    A counter without half-life never fades and stands for all years.
+    A counter without half-life never fades. It stands for all years, or for one month of earning
+    where points expire. A counter of an audience counts while the lead belongs to that audience.
     """
 
     dimension: str
     half_life_days: int | None = None
     year: int | None = None
+    month: int | None = None
+    audience: str | None = None
 
     @classmethod
-    def earning(cls, dimension: str, half_life_days: int | None, at: datetime) -> Self:
+    def earning(
+        cls,
+        dimension: str,
+        at: datetime,
+        *,
+        half_life_days: int | None = None,
+        monthly: bool = False,
+        audience: str | None = None,
+    ) -> Self:
         """Return the counter that points earned at this instant belong to."""
-        return cls(dimension, half_life_days, at.astimezone(UTC).year if half_life_days else None)
+        utc = at.astimezone(UTC)
+        year = utc.year if half_life_days or monthly else None
+        return cls(dimension, half_life_days, year, utc.month if monthly else None, audience)
 
     @classmethod
     def parse(cls, name: str) -> Self | None:
         """Return the counter with this attribute name, or None if it names something else."""
         if not name.startswith(_PREFIX):
             return None
-        dimension, *clock = name.removeprefix(_PREFIX).split(":")
-        if not clock:
-            return cls(dimension)
-        half_life, year = clock
-        return cls(dimension, int(half_life.removesuffix("d")), int(year))
+        whose, *clock = name.removeprefix(_PREFIX).split(":")
+        dimension, _, audience = whose.partition("@")
+        match clock:
+            case [half_life, year]:
+                fading = int(half_life.removesuffix("d"))
+                return cls(dimension, fading, int(year), audience=audience or None)
+            case [month_of_year]:
+                year, _, month = month_of_year.partition("-")
+                return cls(dimension, None, int(year), int(month), audience or None)
+            case _:
+                return cls(dimension, audience=audience or None)
 
     @property
     def name(self) -> str:
         """The attribute's name in the lead item, such as `points:intent:30d:2026`."""
-        if self.half_life_days is None:
-            return f"{_PREFIX}{self.dimension}"
-        return f"{_PREFIX}{self.dimension}:{self.half_life_days}d:{self.year}"
+        whose = f"{self.dimension}@{self.audience}" if self.audience else self.dimension
+        if self.half_life_days is not None:
+            return f"{_PREFIX}{whose}:{self.half_life_days}d:{self.year}"
+        if self.year is not None:
+            return f"{_PREFIX}{whose}:{self.year}-{self.month:02d}"
+        return f"{_PREFIX}{whose}"
+
+    def has_expired(self, months: int | None, now: datetime) -> bool:
+        """Tell whether so many whole months have passed since its month of earning ended."""
+        if months is None or self.year is None or self.month is None:
+            return False
+        utc = now.astimezone(UTC)
+        return (utc.year - self.year) * 12 + utc.month - self.month > months
 
     def units(self, points: Decimal, at: datetime) -> int:
         """Return what `points` earned at `at` add to this counter."""

@@ -15,10 +15,11 @@ _EMAIL_MAX = 254
 
 
 class Trust(StrEnum):
-    """Which door a message came through: anybody's public key, or a server's secret key."""
+    """Which door it came through: anybody's public key, a server's secret key, our own people."""
 
     PUBLIC = "public"
     TRUSTED = "trusted"
+    STAFF = "staff"
 
 
 class IdentityKind(StrEnum):
@@ -66,10 +67,13 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """Something a lead did. Times are UTC, in whole milliseconds."""
+    """Something a lead did, or that was done about it. Times are UTC, in whole milliseconds.
+
+    Our own people name no identity: they know the lead by its id.
+    """
 
     message_id: str
-    identity: Identity
+    identity: Identity | None
     name: str
     occurred_at: datetime
     received_at: datetime

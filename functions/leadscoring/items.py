@@ -2,18 +2,16 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 from leadscoring.decay import Counter
-from leadscoring.interaction import Interaction, Trust, from_text, to_text
+from leadscoring.interaction import Trust, from_text, to_text
 from leadscoring.lead import Change, Entry, Lead, Payment
-from leadscoring.model import Model
+from leadscoring.scoring import Claims
 
 type Item = dict[str, Any]
-type Claims = Mapping[str, tuple[str, str]]
-"""Of each trait, how far and since when it is believed, and its value as JSON."""
 
 
 def numbered(kind: str, number: int) -> str:
@@ -21,19 +19,44 @@ def numbered(kind: str, number: int) -> str:
     return f"{kind}#{number:06d}"
 
 
+def entry_key(lead_id: str, entry: Entry) -> tuple[str, str]:
+    """Return the key of an entry's ledger item."""
+    return f"LEAD#{lead_id}", f"INTERACTION#{entry.trust}#{entry.message_id}"
+
+
+def limit_key(lead_id: str, allowance: str) -> tuple[str, str]:
+    """Return the key of the item that counts how much of an allowance is used."""
+    return f"LEAD#{lead_id}", f"LIMIT#{allowance}"
+
+
 def entry_item(lead_id: str, entry: Entry) -> Item:
     """Return the ledger item of an entry."""
+    pk, sk = entry_key(lead_id, entry)
+    brought = {"traits": entry.traits, "context": entry.context}
     return {
-        "pk": f"LEAD#{lead_id}",
-        "sk": f"INTERACTION#{entry.trust}#{entry.message_id}",
+        "pk": pk,
+        "sk": sk,
         "name": entry.name,
         "occurred_at": to_text(entry.occurred_at),
         "received_at": to_text(entry.received_at),
         "fingerprint": entry.fingerprint,
         "model": entry.model,
-        "paid": [dataclasses.asdict(payment) for payment in entry.paid],
+        "paid": paid(entry),
         "properties": json.dumps(entry.properties),
+        **{name: json.dumps(table) for name, table in brought.items() if table},
     }
+
+
+def paid(entry: Entry) -> list[Item]:
+    """Return what stands in the ledger of what was paid; what says nothing is left out."""
+    return [
+        {
+            name: value
+            for name, value in dataclasses.asdict(payment).items()
+            if value is not None and not (name == "used" and not value)
+        }
+        for payment in entry.paid
+    ]
 
 
 def entry(item: Item) -> Entry:
@@ -47,11 +70,10 @@ def entry(item: Item) -> Entry:
         received_at=from_text(item["received_at"]),
         fingerprint=item["fingerprint"],
         model=int(item["model"]),
-        paid=tuple(
-            Payment(paid["rule"], paid["points"], paid["counter"], int(paid["units"]))
-            for paid in item["paid"]
-        ),
+        paid=tuple(Payment(**{**paid, "units": int(paid["units"])}) for paid in item["paid"]),
         properties=json.loads(item["properties"]),
+        traits=json.loads(item.get("traits", "{}")),
+        context=json.loads(item.get("context", "{}")),
     )
 
 
@@ -99,6 +121,11 @@ def lead(item: Item) -> Lead:
         units={name: int(value) for name, value in item.items() if Counter.parse(name)},
         seen={name: int(value) for name, value in _under("seen:", item)},
         traits={name: json.loads(trait["value"]) for name, trait in _under("trait:", item)},
+        stage_since=_instant(item.get("stage_since")),
+        seen_before={name: int(value) for name, value in item.get("seen_before", {}).items()},
+        gate=item.get("gate"),
+        rescored=int(item.get("rescored", 0)),
+        rescoring_until=_instant(item.get("rescoring_until")),
     )
 
 
@@ -112,20 +139,6 @@ def _under(prefix: str, item: Item) -> Iterator[tuple[str, Any]]:
 
 def _instant(text: str | None) -> datetime | None:
     return None if text is None else from_text(text)
-
-
-def claims(interactions: Sequence[Interaction], model: Model) -> Claims:
-    """Return for each trait the strongest claim: a server's before the public's, then the latest.
-
-    "public" sorts before "trusted", so one comparison of texts decides both, in any order.
-    """
-    claims: dict[str, tuple[str, str]] = {}
-    for interaction in interactions:
-        claim = f"{interaction.trust}#{to_text(interaction.occurred_at)}"
-        for name in interaction.traits.keys() & model.traits:
-            ours = (claim, json.dumps(interaction.traits[name]))
-            claims[name] = max(ours, claims.get(name, ours))
-    return claims
 
 
 def unbeaten(claims: Claims, item: Item) -> Claims:

@@ -11,7 +11,11 @@ from leadscoring.interaction import Trust
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """A lead as its item says: the counters hold units, not points."""
+    """A lead as its item says: the counters hold units, not points.
+
+    `seen_before` is how often rules had been seen when the present cycle began; `gate` shut the
+    lead out; until `rescoring_until` its ledger is being paid again, and no stage is decided.
+    """
 
     id: str
     stage: str | None = None
@@ -24,16 +28,38 @@ class Lead:
     units: Mapping[str, int] = field(default_factory=dict)
     seen: Mapping[str, int] = field(default_factory=dict)
     traits: Mapping[str, Any] = field(default_factory=dict)
+    stage_since: datetime | None = None
+    seen_before: Mapping[str, int] = field(default_factory=dict)
+    gate: str | None = None
+    rescored: int = 0
+    rescoring_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """What one rule paid for one interaction, in points and in units of one counter."""
+    """What one rule paid for one interaction, in points and in units of one counter.
+
+    Where the rule has a limit: from which allowance it was paid, how much of that it used, and,
+    if the allowance did not suffice, the points it would have paid.
+    """
 
     rule: str
     points: Decimal
     counter: str
     units: int
+    allowance: str | None = None
+    used: Decimal = Decimal(0)
+    unlimited: Decimal | None = None
+
+    @property
+    def earned(self) -> Decimal:
+        """The points before any limit."""
+        return self.points if self.unlimited is None else self.unlimited
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether it was held to its allowance already."""
+        return bool(self.used) or self.unlimited is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +75,16 @@ class Entry:
     model: int
     paid: tuple[Payment, ...] = ()
     properties: Mapping[str, Any] = field(default_factory=dict)
+    traits: Mapping[str, Any] = field(default_factory=dict)
+    context: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One passage of a lead from stage to stage: the `number`-th change of that lead."""
+    """One passage of a lead from stage to stage: the `number`-th change of that lead.
+
+    A change that opens a cycle says how often the counted rules had been seen until then.
+    """
 
     lead_id: str
     number: int
@@ -65,6 +96,8 @@ class Change:
     at: datetime
     published_at: datetime | None = None
     published_as: str | None = None
+    gate: str | None = None
+    seen_before: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +110,58 @@ class DimensionScore:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """What one rule paid for one interaction: its points then, and what is left of them now."""
+    """What one rule paid for one interaction, and where it went: points as earned and as now.
+
+    `points_now` is `earned` less all that was `taken`: by a limit when it was earned, by decay
+    since then, by an audience that the lead does not belong to.
+    """
 
     rule: str
     name: str
     dimension: str
+    earned: float
     points: float
     points_now: float
+    taken: Mapping[str, float]
     occurred_at: datetime
     trust: Trust
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """What is added to a sum of reasons: points by a fit rule, or what a cap or the floor takes."""
+
+    of: str
+    by: str
+    points: float
+
+
+@dataclass(frozen=True, slots=True)
 class Scorecard:
-    """A lead's score at one instant, in points to three decimals."""
+    """What a lead is worth at one instant, in points to three decimals.
+
+    `score` is the one of the named `scores` that decides MQL. `gate` shuts the lead out.
+    """
 
     score: float
     dimensions: Mapping[str, DimensionScore]
     model: int
     at: datetime
+    scores: Mapping[str, float] = field(default_factory=dict)
+    grade: str | None = None
+    matrix: str | None = None
+    gate: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A scorecard that adds up.
+
+    For each dimension, its reasons' points now and its lines are its points; the dimensions of a
+    score and its own line are that score. `note` says what there is to say without reasons.
+    """
+
+    scorecard: Scorecard
+    reasons: list[Reason]
+    lines: list[Line]
+    note: str | None

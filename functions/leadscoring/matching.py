@@ -7,7 +7,7 @@ its list (or). A list in the subject matches when any of its elements does. Arou
 stand `any` and `all`, each with a list of patterns, and `not` with one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import batched
 from operator import eq, ge, gt, le, lt
 from typing import Any, NamedTuple
@@ -52,13 +52,34 @@ def matches(pattern: Pattern, subject: Mapping[str, Any]) -> bool:
     )
 
 
-def fields(pattern: Pattern) -> set[str]:
-    """Return the outermost fields that a well-formed pattern asks for, in all its parts."""
-    found = pattern.keys() - set(_COMBINATIONS)
-    for name in pattern.keys() & set(_COMBINATIONS):
-        for part in [pattern[name]] if name == "not" else pattern[name]:
-            found |= fields(part)
+def paths(pattern: Pattern) -> set[tuple[str, ...]]:
+    """Return the paths to all values that a well-formed pattern asks for, in all its parts."""
+    found: set[tuple[str, ...]] = set()
+    for field, expected in pattern.items():
+        if field in _COMBINATIONS:
+            for part in [expected] if field == "not" else expected:
+                found |= paths(part)
+        else:
+            found |= {(field, *path) for path in _paths_below(expected)}
     return found
+
+
+def pick(subject: Mapping[str, Any], paths: Collection[tuple[str, ...]]) -> dict[str, Any]:
+    """Return what stands in the subject at these paths, and nothing else of it."""
+    picked: dict[str, Any] = {}
+    for name, value in subject.items():
+        below = [path[1:] for path in paths if path[0] == name]
+        if () in below:
+            picked[name] = value
+        elif below and _is_table(value) and (part := pick(value, below)):
+            picked[name] = part
+    return picked
+
+
+def _paths_below(expected: Any) -> set[tuple[str, ...]]:
+    if not _is_table(expected):
+        return {()}
+    return {(field, *path) for field, part in expected.items() for path in _paths_below(part)}
 
 
 def _check_field(expected: Any, path: str) -> None:

@@ -27,7 +27,12 @@ class Publisher:
 
 
 def _attributes(message: Message) -> "dict[str, MessageAttributeValueTypeDef]":
+    grade = message.data.grade
+    graded: dict[str, MessageAttributeValueTypeDef] = (
+        {"grade": {"DataType": "String", "StringValue": grade}} if grade else {}
+    )
     return {
+        **graded,
         "type": {"DataType": "String", "StringValue": message.type},
         "stage": {"DataType": "String", "StringValue": message.data.stage},
         "score": {"DataType": "Number", "StringValue": str(message.data.score)},

@@ -1,32 +1,46 @@
 """What an interaction pays, and what a lead is worth at an instant."""
 
-from collections.abc import Iterable, Iterator
-from datetime import datetime
+import json
+from collections import Counter as Multiset
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, time
 from decimal import Decimal
+from typing import Any
 
-from leadscoring import matching
+from leadscoring import mailbox, matching
 from leadscoring.decay import Counter
-from leadscoring.interaction import Interaction, Trust
-from leadscoring.lead import DimensionScore, Entry, Lead, Payment, Reason, Scorecard
-from leadscoring.model import Dimension, Model, Rule
+from leadscoring.interaction import Interaction, Trust, to_text
+from leadscoring.lead import DimensionScore, Entry, Lead, Payment, Scorecard
+from leadscoring.limits import Allowance, Tally, valued
+from leadscoring.model import FIT, Model, Rule
+
+ADJUSTMENT = "adjustment"
 
 _DISPLAYED = Decimal("0.001")
 
+type Claims = Mapping[str, tuple[str, str]]
+"""Of each trait, how far and since when it is believed, and its value as JSON."""
 
-def pay(interaction: Interaction, model: Model) -> tuple[Payment, ...]:
-    """Return what each rule that the interaction matches pays for it."""
-    payments = []
-    for rule in model.rules:
-        if _applies(rule, interaction):
-            half_life = model.dimensions[rule.dimension].half_life_days
-            counter = Counter.earning(rule.dimension, half_life, interaction.occurred_at)
-            units = counter.units(rule.points, interaction.occurred_at)
-            payments.append(Payment(rule.name, rule.points, counter.name, units))
-    return tuple(payments)
+
+# What an interaction pays
+
+
+def pay(act: Interaction | Entry, model: Model) -> tuple[Payment, ...]:
+    """Return what each rule that the act matches pays for it, before any limit."""
+    if act.trust is Trust.STAFF:
+        given, dimension = Decimal(str(act.properties["points"])), act.properties["dimension"]
+        known = dimension in model.dimensions
+        return (_payment(act, ADJUSTMENT, given, dimension, model),) if known else ()
+    return tuple(
+        _payment(act, rule.name, points, rule.dimension, model, rule)
+        for rule in model.rules
+        if _applies(rule, act) and (points := _points(rule, act)) is not None
+    )
 
 
 def enter(interaction: Interaction, model: Model) -> Entry:
-    """Return the ledger entry of the interaction, paid by this model."""
+    """Return the ledger entry of the interaction, paid by this model before any limit."""
     return Entry(
         message_id=interaction.message_id,
         trust=interaction.trust,
@@ -36,83 +50,234 @@ def enter(interaction: Interaction, model: Model) -> Entry:
         fingerprint=interaction.fingerprint,
         model=model.number,
         paid=pay(interaction, model),
-        properties={
-            key: value for key, value in interaction.properties.items() if key in model.properties
-        },
+        properties=interaction.properties
+        if interaction.trust is Trust.STAFF
+        else matching.pick(interaction.properties, model.kept["properties"]),
+        traits={n: v for n, v in interaction.traits.items() if n in model.known_traits},
+        context=matching.pick(interaction.context, model.kept["context"]),
     )
 
 
+def pay_again(entry: Entry, model: Model) -> Entry:
+    """Return the entry as this model pays it, before any limit that it was not held to before.
+
+    What it took from an allowance that the model still has is taken: it keeps that.
+    """
+    settled = {payment.allowance: payment for payment in entry.paid if payment.allowance}
+    payments = []
+    for payment in pay(entry, model):
+        if payment.allowance and (before := settled.get(payment.allowance)):
+            counter = Counter.parse(payment.counter)
+            units = counter.units(before.points, entry.occurred_at) if counter else 0
+            payments.append(replace(before, counter=payment.counter, units=units))
+        else:
+            payments.append(payment)
+    return replace(entry, model=model.number, paid=tuple(payments))
+
+
+def repay(entries: Iterable[Entry], model: Model) -> list[Entry]:
+    """Return the ledger in the order of its arrival, as this model would have paid it."""
+    tally = Tally(model)
+    arrived = sorted(entries, key=lambda entry: (entry.received_at, entry.message_id))
+    return [
+        tally.cut(replace(entry, model=model.number, paid=pay(entry, model))) for entry in arrived
+    ]
+
+
+def _applies(rule: Rule, act: Interaction | Entry) -> bool:
+    if rule.names and act.name not in rule.names:
+        return False
+    if rule.trusted and act.trust is not Trust.TRUSTED:
+        return False
+    if rule.active_from and act.occurred_at < datetime.combine(rule.active_from, time.min, UTC):
+        return False
+    if rule.until and act.occurred_at >= datetime.combine(rule.until, time.min, UTC):
+        return False
+    subject = {"properties": act.properties, "traits": act.traits, "context": act.context}
+    return matching.matches(rule.pattern, subject)
+
+
+def _points(rule: Rule, act: Interaction | Entry) -> Decimal | None:
+    """Return the points that the rule pays, or None if the number it asks for is not there."""
+    if rule.points_from is None:
+        return rule.points
+    value = valued(act.properties, rule.points_from.property)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    points = (Decimal(str(value)) * rule.points_from.factor).quantize(_DISPLAYED)
+    return min(max(points, rule.points_from.min), rule.points_from.max)
+
+
+def _payment(
+    act: Interaction | Entry,
+    name: str,
+    points: Decimal,
+    dimension: str,
+    model: Model,
+    rule: Rule | None = None,
+) -> Payment:
+    part = model.dimensions[dimension]
+    counter = Counter.earning(
+        dimension,
+        act.occurred_at,
+        half_life_days=part.half_life_days,
+        monthly=part.expires_months is not None,
+        audience=rule.audience if rule else None,
+    )
+    return Payment(
+        rule=name,
+        points=points,
+        counter=counter.name,
+        units=counter.units(points, act.occurred_at),
+        allowance=str(Allowance.of(rule, rule.limit, act)) if rule and rule.limit else None,
+    )
+
+
+# What a ledger adds up to
+
+
+def remember(lead: Lead, entries: Iterable[Entry]) -> Lead:
+    """Return the lead as these entries alone make it: counters, rules seen, traits."""
+    kept = list(entries)
+    units, seen = Multiset[str](), Multiset[str]()
+    for payment in (payment for entry in kept for payment in entry.paid):
+        units[payment.counter] += payment.units
+        seen[payment.rule] += 1
+    return replace(
+        lead,
+        interactions=len(kept),
+        units=units,
+        seen=seen,
+        traits={name: json.loads(value) for name, (_, value) in claims(kept).items()},
+        updated_at=max((entry.received_at for entry in kept), default=None),
+    )
+
+
+def claims(acts: Iterable[Interaction | Entry]) -> Claims:
+    """Return for each trait the strongest claim: a server's before the public's, then the latest.
+
+    "public" sorts before "trusted", so one comparison of texts decides both, in any order.
+    """
+    strongest: dict[str, tuple[str, str]] = {}
+    for act in acts:
+        claim = f"{act.trust}#{to_text(act.occurred_at)}"
+        for name, value in act.traits.items():
+            ours = (claim, json.dumps(value))
+            strongest[name] = max(ours, strongest.get(name, ours))
+    return strongest
+
+
+# What a lead is worth
+
+
 def scorecard(lead: Lead, model: Model, now: datetime) -> Scorecard:
-    """Return the lead's score at `now`: each dimension from 0 to its cap, then their sum.
+    """Return the lead's score at `now`: each dimension from 0 to its cap, then their sums.
 
     What is shown is what is decided on: points are rounded to three decimals here, once.
     """
     earned = dict.fromkeys(model.dimensions, Decimal(0))
+    who = subject(lead)
     for name, units in lead.units.items():
         counter = Counter.parse(name)
         if counter and counter.dimension in earned:
-            earned[counter.dimension] += counter.points(units, now)
-    points = {name: _clamp(earned[name], part) for name, part in model.dimensions.items()}
+            earned[counter.dimension] += worth(counter, units, who, model, now)
+    caps = {name: part.cap for name, part in model.dimensions.items()}
+    if model.fit.rules:
+        earned[FIT] = total(r.points for r in model.fit.rules if matching.matches(r.when, who))
+        caps[FIT] = model.fit.cap
+    earned = {name: points.quantize(_DISPLAYED) for name, points in earned.items()}
+    points = {name: max(_capped(earned[name], caps[name]), Decimal(0)) for name in earned}
+    scores = {
+        name: _capped(total(points[d] for d in score.dimensions if d in points), score.cap)
+        for name, score in model.all_scores.items()
+    }
+    fit = points.get(FIT, Decimal(0))
+    gate = next((g.name for g in model.fit.gates if matching.matches(g.when, who)), None)
+    of = model.matrix.of if model.matrix else ""
     return Scorecard(
-        score=_displayed(sum(points.values(), Decimal(0))),
+        score=float(scores[model.deciding]),
         dimensions={
-            name: DimensionScore(_displayed(earned[name]), _displayed(points[name]))
-            for name in model.dimensions
+            name: DimensionScore(float(earned[name]) + 0.0, float(points[name])) for name in earned
         },
         model=model.number,
         at=now,
+        scores={name: float(score) for name, score in scores.items()},
+        grade="F" if gate and model.grades else model.grade(fit),
+        matrix=model.matrix.cell(fit, points.get(of, scores.get(of, Decimal(0))))
+        if model.matrix
+        else None,
+        gate=gate,
     )
 
 
-def reasons(entries: Iterable[Entry], now: datetime) -> list[Reason]:
-    """Return what every interaction paid, the most points now first."""
-    return sorted(_reasons(entries, now), key=lambda r: (-r.points_now, r.occurred_at, r.rule))
+def worth(
+    counter: Counter, units: int, who: Mapping[str, Any], model: Model, now: datetime
+) -> Decimal:
+    """Return what the units of a counter are worth at `now` to a lead who is known so."""
+    if counter.has_expired(model.dimensions[counter.dimension].expires_months, now):
+        return Decimal(0)
+    if counter.audience and not belongs(counter.audience, who, model):
+        return Decimal(0)
+    return counter.points(units, now)
 
 
-def trusted_share(given: Iterable[Reason]) -> float:
-    """Return which share of the points now came from servers, from 0 to 1; 0 without points."""
-    points = dict.fromkeys(Trust, 0.0)
-    for reason in given:
-        points[reason.trust] += max(reason.points_now, 0)
-    total = sum(points.values())
-    return round(points[Trust.TRUSTED] / total, 3) if total else 0.0
+def belongs(audience: str, who: Mapping[str, Any], model: Model) -> bool:
+    """Tell whether a lead who is known so belongs to an audience of the model."""
+    pattern = model.audiences.get(audience)
+    return pattern is not None and matching.matches(pattern, who)
 
 
-def _applies(rule: Rule, interaction: Interaction) -> bool:
-    if interaction.name not in rule.on:
-        return False
-    if rule.trusted and interaction.trust is not Trust.TRUSTED:
-        return False
-    return matching.matches(
-        rule.when,
-        {
-            "properties": interaction.properties,
-            "traits": interaction.traits,
-            "context": interaction.context,
-        },
-    )
+def seen(lead: Lead, model: Model) -> Mapping[str, int]:
+    """Return how often each rule was seen in this cycle; one for others' audiences counts not."""
+    who = subject(lead)
+    audiences = {rule.name: rule.audience for rule in model.rules if rule.audience}
+    return {
+        name: times - lead.seen_before.get(name, 0)
+        for name, times in lead.seen.items()
+        if name not in audiences or belongs(audiences[name], who, model)
+    }
 
 
-def _reasons(entries: Iterable[Entry], now: datetime) -> Iterator[Reason]:
-    for entry in entries:
-        for payment in entry.paid:
-            counter = Counter.parse(payment.counter)
-            if counter and payment.points:
-                yield Reason(
-                    rule=payment.rule,
-                    name=entry.name,
-                    dimension=counter.dimension,
-                    points=float(payment.points),
-                    points_now=_displayed(counter.points(payment.units, now)),
-                    occurred_at=entry.occurred_at,
-                    trust=entry.trust,
-                )
+def subject(lead: Lead) -> Mapping[str, Any]:
+    """Return what patterns on a lead look at: its traits, its groups', its mailbox."""
+    known: dict[str, Any] = {}
+    for name, value in lead.traits.items():
+        *tables, last = name.split(".")
+        table = known
+        for part in tables:
+            table = table.setdefault(part, {})
+        table[last] = value
+    if lead.email:
+        domain = lead.email.rpartition("@")[2]
+        known["email"] = _Mailbox(domain)
+    return known
 
 
-def _clamp(points: Decimal, dimension: Dimension) -> Decimal:
-    capped = points if dimension.cap is None else min(points, dimension.cap)
-    return max(capped, Decimal(0))
+class _Mailbox(Mapping[str, str]):
+    """An address's domain, and its kind for who asks: the lists of domains are long."""
+
+    def __init__(self, domain: str) -> None:
+        self._domain = domain
+
+    def __getitem__(self, name: str) -> str:
+        match name:
+            case "domain":
+                return self._domain
+            case "kind":
+                return mailbox.kind(self._domain)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("domain", "kind"))
+
+    def __len__(self) -> int:
+        return 2
 
 
-def _displayed(points: Decimal) -> float:
-    return float(points.quantize(_DISPLAYED)) + 0.0
+def total(points: Iterable[Decimal]) -> Decimal:
+    """Return the sum, exactly."""
+    return sum(points, Decimal(0))
+
+
+def _capped(points: Decimal, cap: Decimal | None) -> Decimal:
+    return points if cap is None else min(points, cap)

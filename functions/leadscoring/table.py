@@ -133,6 +133,27 @@ class Table:
         last = answer.get("LastEvaluatedKey")
         return [plain(item) for item in answer["Items"]], _cursor(last) if last else None
 
+    def scan_page(
+        self, condition: str, values: Mapping[str, Any], limit: int, cursor: str | None
+    ) -> tuple[list[Item], str | None]:
+        """Read on through the whole table, `limit` items further; return those that match.
+
+        Raises:
+            BadCursor: the cursor was not made by this scan.
+        """
+        request: dict[str, Any] = {
+            "TableName": self._name,
+            "FilterExpression": condition,
+            "ExpressionAttributeValues": image(values),
+            "Limit": limit,
+            "ConsistentRead": True,
+        }
+        if cursor is not None:
+            request["ExclusiveStartKey"] = _start_key(cursor, _KEYS_OF_INDEX[None])
+        answer = self._dynamodb.scan(**request)
+        last = answer.get("LastEvaluatedKey")
+        return [plain(item) for item in answer["Items"]], _cursor(last) if last else None
+
     def put_new(self, item: Mapping[str, Any]) -> Action:
         """Put the item, on condition that its key is not there yet."""
         return {
@@ -153,9 +174,10 @@ class Table:
             "TableName": self._name,
             "Key": image({"pk": pk, "sk": sk}),
             "UpdateExpression": expression,
-            "ExpressionAttributeValues": image(words.values),
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
+        if words.values:
+            update["ExpressionAttributeValues"] = image(words.values)
         if words.names:
             update["ExpressionAttributeNames"] = words.names
         if condition:

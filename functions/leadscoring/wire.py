@@ -24,7 +24,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import from_json
 
 from leadscoring.interaction import Identity, IdentityKind, Interaction, Trust, to_millisecond
-from leadscoring.model import Form, Model
+from leadscoring.model import PAGE_VIEWED, Form, Model, Points
 
 MESSAGE_BYTES = 32_000
 BATCH_BYTES = 500_000
@@ -38,10 +38,14 @@ CALLS: Mapping[str, str] = {
     "i": "identify",
     "page": "page",
     "p": "page",
+    "group": "group",
+    "g": "group",
     "batch": "batch",
     "b": "batch",
 }
 
+_KINDS = ("track", "identify", "page", "group")
+_GROUP = "group."
 _FORM_FIELDS = 100
 _STATUS = {
     "unknown_key": 401,
@@ -119,12 +123,25 @@ class _Context(BaseModel):
     traits: _Table = None
 
 
-class _Message(BaseModel):
-    """One Segment call, as far as scoring reads it."""
+class _Document(BaseModel):
+    """What a sender wrote, in its own spelling; a fault names the field and never the value."""
 
     model_config = ConfigDict(
         alias_generator=to_camel, coerce_numbers_to_str=True, hide_input_in_errors=True
     )
+
+    @classmethod
+    def parse(cls, document: object) -> Self:
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            fault = error.errors(include_input=False, include_url=False)[0]
+            field = ".".join(map(str, fault["loc"])) or "body"
+            raise Invalid("invalid", field, fault["msg"]) from None
+
+
+class _Message(_Document):
+    """One Segment call, as far as scoring reads it."""
 
     message_id: Annotated[
         Annotated[str, StringConstraints(max_length=128)] | None, BeforeValidator(_or_none)
@@ -139,19 +156,12 @@ class _Message(BaseModel):
     original_timestamp: _Instant | None = None
     sent_at: _Instant | None = None
 
-    @classmethod
-    def parse(cls, document: object) -> Self:
-        try:
-            return cls.model_validate(document)
-        except ValidationError as error:
-            fault = error.errors(include_input=False, include_url=False)[0]
-            field = ".".join(map(str, fault["loc"])) or "body"
-            raise Invalid("invalid", field, fault["msg"]) from None
-
-    def identity(self) -> Identity:
+    def identity(self, kind: str) -> Identity:
         """Return the first name that the message gives its lead, an e-mail before all others."""
         in_context = self.context.traits if self.context else None
-        for table in (self.traits, in_context, self.properties):
+        # The traits of a group are the company's: so is an e-mail among them.
+        mine = None if kind == "group" else self.traits
+        for table in (mine, in_context, self.properties):
             if address := _email((table or {}).get("email")):
                 return address
         if self.user_id:
@@ -168,7 +178,15 @@ class _Message(BaseModel):
             if self.event is None:
                 raise Invalid("invalid", "event", "a track message has an event")
             return self.event
-        return {"page": "Page Viewed", "identify": "Identified"}[kind]
+        return {"page": PAGE_VIEWED, "identify": "Identified", "group": "Grouped"}[kind]
+
+    def told_traits(self, kind: str) -> dict[str, Any]:
+        """Return what is said of the lead, and under `group.` of the company it belongs to."""
+        in_context = (self.context.traits if self.context else None) or {}
+        told = self.traits or {}
+        if kind == "group":
+            told = {f"{_GROUP}{name}": value for name, value in told.items()}
+        return {**in_context, **told}
 
     def occurred_at(self, sent_at: datetime | None, arrival: Arrival, model: Model) -> datetime:
         """Return when it happened by our clock: receivedAt - (sentAt - originalTimestamp)."""
@@ -183,9 +201,17 @@ class _Message(BaseModel):
             return to_millisecond(arrival.received_at)
 
 
-class _Batch(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, hide_input_in_errors=True)
+class _Adjustment(_Document):
+    """Points given or taken by hand, and why."""
 
+    points: Points
+    dimension: str
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
+    author: Annotated[str, StringConstraints(max_length=200)] | None = None
+    message_id: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
+
+
+class _Batch(_Document):
     batch: list[Any]
     sent_at: _Instant | None = None
 
@@ -272,12 +298,45 @@ def read_form(name: str, form: Form, body: bytes, arrival: Arrival, model: Model
     )
 
 
+def read_adjustment(
+    document: dict[str, Any], principal: str, arrival: Arrival, model: Model
+) -> Interaction:
+    """Return the ledger's form of points that somebody gives or takes by hand.
+
+    `principal` is who sent it, by AWS's own word; `author` may say who asked for it.
+
+    Raises:
+        Invalid: it names no dimension, no reason, or no points that could be entered.
+    """
+    given = _Adjustment.parse(document)
+    dimension = model.dimensions.get(given.dimension)
+    if dimension is None:
+        raise Invalid("invalid", "dimension", f"one of {', '.join(model.dimensions)}")
+    if dimension.expires_months and given.points < 0:
+        message = "where points expire none can be taken: the score would rise by itself one day"
+        raise Invalid("invalid", "points", message)
+    properties = {
+        "points": float(given.points),
+        "dimension": given.dimension,
+        "author": given.author or principal,
+        "principal": principal,
+        "reason": given.reason,
+    }
+    at = to_millisecond(arrival.received_at)
+    return Interaction(
+        message_id=given.message_id or arrival.request_id,
+        identity=None,
+        name="Adjusted",
+        occurred_at=at,
+        received_at=at,
+        trust=arrival.trust,
+        fingerprint=_fingerprint(properties),
+        properties=properties,
+    )
+
+
 def _parse_batch(document: dict[str, Any]) -> _Batch:
-    try:
-        batch = _Batch.model_validate(document)
-    except ValidationError as error:
-        fault = error.errors(include_input=False, include_url=False)[0]
-        raise Invalid("invalid", ".".join(map(str, fault["loc"])), fault["msg"]) from None
+    batch = _Batch.parse(document)
     if len(batch.batch) > BATCH_MESSAGES:
         raise Invalid("too_large", "batch", f"a batch has at most {BATCH_MESSAGES} messages")
     return batch
@@ -285,8 +344,8 @@ def _parse_batch(document: dict[str, Any]) -> _Batch:
 
 def _kind(message: object) -> str:
     kind = message.get("type") if isinstance(message, Mapping) else None
-    if kind not in ("track", "identify", "page"):
-        raise Invalid("invalid", "type", "a message in a batch is a track, identify or page")
+    if kind not in _KINDS:
+        raise Invalid("invalid", "type", f"a message in a batch is one of {', '.join(_KINDS)}")
     return str(kind)
 
 
@@ -314,14 +373,14 @@ def _interaction(
     context = message.context.model_dump() if message.context else {}
     return Interaction(
         message_id=message.message_id or generated,
-        identity=message.identity(),
+        identity=message.identity(kind),
         name=message.interaction_name(kind),
         occurred_at=message.occurred_at(sent_at, arrival, model),
         received_at=to_millisecond(arrival.received_at),
         trust=arrival.trust,
         fingerprint=fingerprint,
         properties=message.properties or {},
-        traits=_traits({**(context.get("traits") or {}), **(message.traits or {})}, model),
+        traits=_traits(message.told_traits(kind), model),
         context=context,
     )
 
@@ -335,7 +394,7 @@ def _email(value: object) -> Identity | None:
 
 def _traits(table: Mapping[str, Any], model: Model) -> dict[str, Any]:
     """Return the traits that the model names, long texts cut: a lead item stays small."""
-    known = ((name, table[name]) for name in sorted(model.traits) if name in table)
+    known = ((name, table[name]) for name in sorted(model.known_traits) if name in table)
     return {
         name: value[:_TRAIT_CHARACTERS] if isinstance(value, str) else value
         for name, value in known

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from leadscoring import contract, scoring
+from leadscoring import contract, explanation
 from leadscoring.contract import LeadPromoted, LeadStageChanged
 from leadscoring.decay import Counter
 from leadscoring.interaction import Identity, Trust
@@ -25,8 +25,11 @@ number = 1
 name = "example"
 retention_days = 730
 properties = []
-traits = []
+traits = ["firstName", "company", "employees"]
 rules = []
+fit.rules = [{ name = "mid-market", when.employees = [{ numeric = [">=", 50] }], points = 20 }]
+grades = { A = 30, B = 20, C = 10 }
+matrix = { fit = { A = 30, B = 15 }, engagement = { 1 = 60, 2 = 20 } }
 dimensions.engagement = { half_life_days = 30, cap = 80 }
 dimensions.intent = { half_life_days = 21, cap = 120 }
 stages = [{ name = "captured" }, { name = "mql", enter.score = 100 }]
@@ -34,6 +37,7 @@ stages = [{ name = "captured" }, { name = "mql", enter.score = 100 }]
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 JANE = Identity.of_email("jane@example.com")
+TRAITS = {"firstName": "Jane", "company": "Example GmbH", "employees": 120}
 
 
 def files() -> dict[str, str]:
@@ -67,6 +71,7 @@ def _example(before: str, after: str) -> contract.Message:
             fingerprint="",
             model=MODEL.number,
             paid=(payment,),
+            traits=TRAITS,
         )
         for payment, name, days in paid
     ]
@@ -74,8 +79,7 @@ def _example(before: str, after: str) -> contract.Message:
         id=JANE.lead_id(b"example"),
         stage=before,
         email=JANE.email,
-        units={payment.counter: payment.units for payment, _, _ in paid},
-        traits={"firstName": "Jane", "company": "Example GmbH", "employees": 120},
+        traits=TRAITS,
     )
     change = Change(
         lead_id=lead.id,
@@ -87,14 +91,14 @@ def _example(before: str, after: str) -> contract.Message:
         who=f"model {MODEL.number}",
         at=NOW,
     )
-    card = scoring.scorecard(lead, MODEL, NOW)
-    reasons = scoring.reasons(entries, NOW)
-    return contract.message_of(change, lead, card, reasons, "urn:mqlambda:example")
+    why = explanation.explain(lead, entries, MODEL, NOW)
+    return contract.message_of(change, lead, why, "urn:mqlambda:example")
 
 
 def _payment(rule: str, dimension: str, points: int, *, days: int) -> Payment:
     at = NOW - timedelta(days=days)
-    counter = Counter.earning(dimension, MODEL.dimensions[dimension].half_life_days, at)
+    half_life = MODEL.dimensions[dimension].half_life_days
+    counter = Counter.earning(dimension, at, half_life_days=half_life)
     return Payment(rule, Decimal(points), counter.name, counter.units(Decimal(points), at))
 
 

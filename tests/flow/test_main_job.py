@@ -54,8 +54,10 @@ def test_the_reasons_of_a_lead_are_found_by_its_address(stack: LocalStack) -> No
             "rule": "demo-requested",
             "name": "Demo Requested",
             "dimension": "intent",
+            "earned": 60.0,
             "points": 60.0,
             "points_now": 60.0,
+            "taken": {},
             "occurred_at": "2026-03-02T12:00:00.000Z",
             "trust": "public",
         }

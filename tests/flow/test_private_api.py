@@ -60,6 +60,7 @@ def test_every_route_to_leads_needs_iam_and_no_other_does(stack: LocalStack) -> 
         "POST /leads/find",
         "GET /leads/{id}",
         "GET /leads/{id}/ledger",
+        "POST /leads/{id}/adjustments",
     }
     assert {route.function for route in routes if route.iam} == {"leads"}
     assert {route.function for route in routes if not route.iam} == {"collect"}

@@ -12,7 +12,7 @@ POINTS = st.decimals(-1000, 1000, places=2)
 
 
 def worth(points: int, earned: datetime, now: datetime, half_life: int | None = 30) -> Decimal:
-    counter = Counter.earning("intent", half_life, earned)
+    counter = Counter.earning("intent", earned, half_life_days=half_life)
     return counter.points(counter.units(Decimal(points), earned), now).quantize(Decimal("0.001"))
 
 
@@ -31,7 +31,7 @@ def test_points_without_half_life_never_fade() -> None:
 
 def test_units_are_the_same_integer_on_every_machine() -> None:
     earned = datetime(2026, 11, 22, 20, 7, 45, 813_000, tzinfo=UTC)
-    counter = Counter.earning("intent", 21, earned)
+    counter = Counter.earning("intent", earned, half_life_days=21)
     assert counter.name == "points:intent:21d:2026"
     assert counter.units(Decimal(60), earned) == 2811717739031
 
@@ -40,7 +40,7 @@ def test_units_are_the_same_integer_on_every_machine() -> None:
 def test_units_are_worth_the_points_at_the_instant_they_are_earned(
     points: Decimal, earned: datetime
 ) -> None:
-    counter = Counter.earning("intent", 7, earned)
+    counter = Counter.earning("intent", earned, half_life_days=7)
     assert abs(counter.points(counter.units(points, earned), earned) - points) <= Decimal("1e-6")
 
 
@@ -51,7 +51,7 @@ def test_the_sum_of_units_does_not_depend_on_their_order(
     def total(payments: list[tuple[Decimal, datetime]]) -> dict[str, int]:
         sums: dict[str, int] = {}
         for points, at in payments:
-            counter = Counter.earning("intent", 30, at)
+            counter = Counter.earning("intent", at, half_life_days=30)
             sums[counter.name] = sums.get(counter.name, 0) + counter.units(points, at)
         return sums
 
@@ -62,7 +62,7 @@ def test_ten_years_of_daily_thousand_point_interactions_stay_within_38_digits() 
     sums: dict[str, int] = {}
     for day in range(3653):
         at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day)
-        counter = Counter.earning("intent", 7, at)
+        counter = Counter.earning("intent", at, half_life_days=7)
         sums[counter.name] = sums.get(counter.name, 0) + counter.units(Decimal(1000), at)
     assert max(len(str(units)) for units in sums.values()) <= 38
 

