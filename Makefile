@@ -11,7 +11,7 @@ run: .venv/ready
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" exec python -m infra.local
 
 # All tests that need no deployment tools; the longest file first, so that both cores stay busy
-test: .venv/ready check
+test: .venv/ready .tools/ministack/ready check
 	.venv/bin/pytest -n auto --dist loadfile --no-loadscope-reorder \
 		--ignore tests/deploy tests/flow/test_replay.py tests
 
@@ -38,6 +38,11 @@ clean:
 
 .tools/sam/ready: pyproject.toml uv.lock | $(UV)
 	UV_PROJECT_ENVIRONMENT=.tools/sam $(UV) sync --frozen --quiet --python 3.13 --only-group sam
+	@touch $@
+
+.tools/ministack/ready: pyproject.toml uv.lock | $(UV)
+	UV_PROJECT_ENVIRONMENT=.tools/ministack $(UV) sync --frozen --quiet --python 3.13 \
+		--only-group ministack
 	@touch $@
 
 .tools/bin/uv:

@@ -1,9 +1,7 @@
 """The private API, under IAM: who is where, and why."""
 
-import dataclasses
 import json
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 import boto3
@@ -19,7 +17,6 @@ from leadscoring.interaction import (
     IdentityKind,
     Trust,
     to_millisecond,
-    to_text,
 )
 from leadscoring.lead import Lead
 from leadscoring.lifecycle import BEYOND_MQL
@@ -34,24 +31,8 @@ LARGEST_PAGE = 100
 
 type Answer = dict[str, Any]
 
-
-def as_json(answer: object) -> str:
-    """Return the answer as JSON: instants as text, points as numbers."""
-    return json.dumps(answer, default=_plain)
-
-
-def _plain(value: object) -> object:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    if isinstance(value, datetime):
-        return to_text(value)
-    if isinstance(value, Decimal):
-        return float(value)
-    raise TypeError(type(value).__name__)
-
-
 logger = Logger(service="leads")
-app = APIGatewayHttpResolver(serializer=as_json)
+app = APIGatewayHttpResolver(serializer=wire.as_json)
 
 settings = Settings.from_env()
 model = Model.load(MODEL_FILE)

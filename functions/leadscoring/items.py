@@ -124,7 +124,6 @@ def lead(item: Item) -> Lead:
         stage_since=_instant(item.get("stage_since")),
         seen_before={name: int(value) for name, value in item.get("seen_before", {}).items()},
         gate=item.get("gate"),
-        rescored=int(item.get("rescored", 0)),
         rescoring_until=_instant(item.get("rescoring_until")),
     )
 

@@ -31,7 +31,6 @@ class Lead:
     stage_since: datetime | None = None
     seen_before: Mapping[str, int] = field(default_factory=dict)
     gate: str | None = None
-    rescored: int = 0
     rescoring_until: datetime | None = None
 
 

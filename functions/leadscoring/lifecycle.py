@@ -1,6 +1,7 @@
 """The stage machine: where a lead should stand, and why."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -41,6 +42,19 @@ def decide(lead: Lead, card: Scorecard, model: Model) -> Change | None:
         seen_before={n: lead.seen[n] for n in sorted(model.counted_rules & lead.seen.keys())}
         if opens_cycle
         else None,
+    )
+
+
+def moved(lead: Lead, change: Change) -> Lead:
+    """Return the lead as it stands after the change."""
+    return replace(
+        lead,
+        stage=change.to_stage,
+        cycle=change.cycle,
+        changes=change.number,
+        stage_since=change.at,
+        gate=change.gate,
+        seen_before=lead.seen_before if change.seen_before is None else change.seen_before,
     )
 
 

@@ -244,12 +244,34 @@ class Store:
         expression = f"ADD {adds} SET rescoring_until = {words.value(to_text(until))}"
         self._update_lead(lead_id, expression, words)
 
-    def end_rescore(self, lead_id: str, number: int) -> None:
-        """Note that the lead's ledger is paid by the model of this number, and let it be judged."""
+    def end_rescore(self, lead_id: str) -> None:
+        """Let the lead be judged again: the stream shows it to `promote` at once."""
         words = Words()
-        adds = _adds({"revision": 1}, words)
-        expression = f"ADD {adds} SET rescored = {words.value(number)} REMOVE rescoring_until"
-        self._update_lead(lead_id, expression, words)
+        self._update_lead(
+            lead_id, f"ADD {_adds({'revision': 1}, words)} REMOVE rescoring_until", words
+        )
+
+    def rescore_place(self) -> tuple[int, str | None]:
+        """Return by which model the last rescore pays, and where in the table it stands.
+
+        The place is None where none has begun, or the last one came to its end.
+        """
+        item = self._table.get("RESCORE", "RESCORE") or {}
+        return int(item.get("number", 0)), item.get("cursor")
+
+    def note_rescore_place(self, number: int, cursor: str | None) -> None:
+        """Note where the rescore by this model stands; None is its end.
+
+        Raises:
+            Refused: a newer model's rescore has begun.
+        """
+        words = Words()
+        model, new, place = words.name("number"), words.value(number), words.name("cursor")
+        noted = f", {place} = {words.value(cursor)}" if cursor else f" REMOVE {place}"
+        expression = f"SET {model} = {new}{noted}"
+        condition = f"attribute_not_exists({model}) OR {model} <= {new}"
+        update = self._table.update(("RESCORE", "RESCORE"), expression, condition, words)
+        self._table.write([update])
 
     def pay_again(self, lead_id: str, entries: Sequence[Entry], model: Model) -> int:
         """Pay these entries by the model, as far as that changes them; return how many it did.

@@ -3,12 +3,14 @@
 What Segment calls what: https://segment.com/docs/connections/spec/
 """
 
+import dataclasses
 import hashlib
 import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Annotated, Any, Self
 from urllib.parse import parse_qsl
 
@@ -23,7 +25,14 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import from_json
 
-from leadscoring.interaction import Identity, IdentityKind, Interaction, Trust, to_millisecond
+from leadscoring.interaction import (
+    Identity,
+    IdentityKind,
+    Interaction,
+    Trust,
+    to_millisecond,
+    to_text,
+)
 from leadscoring.model import PAGE_VIEWED, Form, Model, Points
 
 MESSAGE_BYTES = 32_000
@@ -214,6 +223,21 @@ class _Adjustment(_Document):
 class _Batch(_Document):
     batch: list[Any]
     sent_at: _Instant | None = None
+
+
+def as_json(answer: object, indent: int | None = None) -> str:
+    """Return the answer as JSON: instants as text, points as numbers."""
+    return json.dumps(answer, default=_plain, indent=indent)
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, datetime):
+        return to_text(value)
+    if isinstance(value, Decimal):
+        return float(value)
+    raise TypeError(type(value).__name__)
 
 
 def inflate(body: bytes) -> bytes:

@@ -28,6 +28,7 @@ from infra.local.mapping import EventSourceMapping, Stream
 from infra.local.template import ROOT, Schedule, Template
 from leadscoring.contract import from_sns
 from leadscoring.interaction import to_text
+from leadscoring.wire import as_json
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -145,7 +146,7 @@ class LocalStack:
         private = self.functions["leads"].module
         now = engine.now()
         found = [private.summary(private.store.lead_of(i), now) for i in self.items("LEAD")]
-        leads: list[dict[str, Any]] = json.loads(private.as_json(found))
+        leads: list[dict[str, Any]] = json.loads(as_json(found))
         return [{**lead, "score": lead["scorecard"]["score"]} for lead in leads]
 
     def pending(self) -> int:

@@ -1,0 +1,163 @@
+"""`mqlambda rescore`: pay the ledger of every lead again, under another model."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from leadscoring import lifecycle, scoring
+from leadscoring.lead import Change, Entry, Lead
+from leadscoring.model import MQL, Model
+from leadscoring.store import Store
+from leadscoring.table import Refused
+
+# While a lead is paid again nobody decides on it; so long at most, should we not come back.
+HELD = timedelta(minutes=5)
+ITEMS_A_PAGE = 500
+
+
+class Backward(Exception):
+    """A newer model has paid, or is paying, this table: a rescore goes forward only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a rescore does to one lead: entries paid otherwise, its score, where it will stand."""
+
+    lead: Lead
+    entries: int
+    changed: int
+    score_before: float
+    score_after: float
+    change: Change | None
+
+    @property
+    def promotes(self) -> bool:
+        """Tell whether it makes the lead an MQL."""
+        return self.change is not None and self.change.to_stage == MQL
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a rescore came to, so far."""
+
+    leads: int = 0
+    entries: int = 0
+    changed_entries: int = 0
+    changed_leads: int = 0
+    promotions: int = 0
+    stages: dict[str, int] = field(default_factory=dict)
+    stopped: bool = False
+
+    def count(self, effect: Effect) -> None:
+        """Add what was done to one lead."""
+        self.leads += 1
+        self.entries += effect.entries
+        self.changed_entries += effect.changed
+        self.changed_leads += effect.score_before != effect.score_after
+        self.promotions += effect.promotes
+        if effect.change:
+            passage = f"{effect.change.from_stage} → {effect.change.to_stage}"
+            self.stages[passage] = self.stages.get(passage, 0) + 1
+
+
+def rescore(
+    store: Store,
+    model: Model,
+    now: Callable[[], datetime],
+    *,
+    most_promotions: int,
+    entries_per_second: float,
+    progress: Callable[[Effect], None] = lambda _: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Outcome:
+    """Pay every lead's ledger by this model, from where the last run of this model stopped.
+
+    It stops before the lead that would be one promotion too many; the next run goes on with it.
+
+    Raises:
+        Backward: a newer model pays this table.
+    """
+    outcome = Outcome()
+    number, cursor = store.rescore_place()
+    _note(store, model, cursor if number == model.number else None)
+    started = time.monotonic()
+    for effect, reached in _effects(store, model, now, cursor if number == model.number else None):
+        if effect is None:
+            _note(store, model, reached)
+            continue
+        if effect.promotes and outcome.promotions >= most_promotions:
+            outcome.stopped = True
+            return outcome
+        if effect.changed:
+            _pay_again(store, effect.lead.id, model, now)
+        outcome.count(effect)
+        progress(effect)
+        sleep(max(outcome.entries / entries_per_second - (time.monotonic() - started), 0))
+    return outcome
+
+
+def preview(
+    store: Store,
+    model: Model,
+    now: Callable[[], datetime],
+    progress: Callable[[Effect], None] = lambda _: None,
+) -> Outcome:
+    """Return what a rescore of the whole table would come to; write nothing."""
+    outcome = Outcome()
+    for effect, _ in _effects(store, model, now, None):
+        if effect:
+            outcome.count(effect)
+            progress(effect)
+    return outcome
+
+
+def effect_on(lead: Lead, entries: list[Entry], model: Model, now: datetime) -> Effect:
+    """Return what this model's pay would do to a lead with this ledger.
+
+    Raises:
+        Backward: an entry was paid by a newer model.
+    """
+    if newer := max((entry.model for entry in entries if entry.model > model.number), default=0):
+        raise Backward(f"model {newer} has paid entries of this table, and this is {model.number}")
+    paid = {(entry.trust, entry.message_id): entry.paid for entry in entries}
+    again = scoring.repay(entries, model)
+    before, after = scoring.remember(lead, entries), scoring.remember(lead, again)
+    card = scoring.scorecard(after, model, now)
+    return Effect(
+        lead=lead,
+        entries=len(entries),
+        changed=sum(paid[entry.trust, entry.message_id] != entry.paid for entry in again),
+        score_before=scoring.scorecard(before, model, now).score,
+        score_after=card.score,
+        change=lifecycle.decide(after, card, model),
+    )
+
+
+def _effects(
+    store: Store, model: Model, now: Callable[[], datetime], cursor: str | None
+) -> Iterator[tuple[Effect | None, str | None]]:
+    """Return the effect on each lead from this place on; after each page None, and its end."""
+    while True:
+        page = store.leads(ITEMS_A_PAGE, cursor)
+        for lead in page.items:
+            yield effect_on(lead, list(store.entries(lead.id)), model, now()), cursor
+        cursor = page.next
+        yield None, cursor
+        if cursor is None:
+            return
+
+
+def _pay_again(store: Store, lead_id: str, model: Model, now: Callable[[], datetime]) -> None:
+    """Pay one lead's ledger until nothing of it is paid otherwise; hold its stage meanwhile."""
+    store.begin_rescore(lead_id, now() + HELD)
+    while store.pay_again(lead_id, list(store.entries(lead_id)), model):
+        pass
+    store.end_rescore(lead_id)
+
+
+def _note(store: Store, model: Model, cursor: str | None) -> None:
+    try:
+        store.note_rescore_place(model.number, cursor)
+    except Refused:
+        raise Backward(f"a newer model than {model.number} is paying this table") from None
