@@ -323,10 +323,11 @@ class Store:
                 others = [old for (old, _), item in pairs if item is not None]
                 entries = [entry for entry in entries if entry not in others]
                 for name, item in zip(amounts, limited, strict=True):
-                    if item is not None and amounts[name] < 0:
-                        forgotten.add(name)
-                    elif item is not None:
+                    if item is not None and amounts[name] > 0:
                         used[name] = item["used"]
+                    elif item is not None and not others:
+                        # Its window is long over, and DynamoDB has deleted it.
+                        forgotten.add(name)
             else:
                 return len(changed)
 
