@@ -25,9 +25,10 @@ from botocore.config import Config
 
 from leadscoring import wire
 from leadscoring.interaction import Interaction, Trust
+from leadscoring.ledger import Recorded
 from leadscoring.model import Model
 from leadscoring.settings import AWS_CLIENT, MODEL_FILE, Settings
-from leadscoring.store import Recorded, Store
+from leadscoring.store import Store
 from leadscoring.table import Busy
 from leadscoring.wire import Arrival, Invalid
 
@@ -131,7 +132,7 @@ def _record(interactions: list[Interaction]) -> None:
             by_lead[interaction.identity.lead_id(keys.lead_ids)].append(interaction)
     done = Recorded()
     for lead_id, mine in by_lead.items():
-        done += store.record(lead_id, mine, model)
+        done += store.ledger.record(lead_id, mine, model)
     _count("Interactions", done.stored)
     _count("Duplicates", done.duplicates)
     _count("Conflicting", done.conflicting)

@@ -82,14 +82,14 @@ def adjust(lead_id: str) -> Answer:
     principal = context["authorizer"]["iam"]["userArn"]
     arrival = Arrival(_now(), context["requestId"], Trust.STAFF)
     interaction = wire.read_adjustment(document, principal, arrival, model)
-    store.record(lead.id, [interaction], model)
+    store.ledger.record(lead.id, [interaction], model)
     return _details(_known(lead.id))
 
 
 @app.get("/leads/<lead_id>/ledger")
 def read_ledger(lead_id: str) -> Answer:
     """Return a page of the lead's interactions with what each rule paid, in points and units."""
-    page = store.ledger(_known(lead_id).id, _limit(), _cursor())
+    page = store.ledger.page(_known(lead_id).id, _limit(), _cursor())
     return {"interactions": page.items, "next": page.next}
 
 
@@ -124,7 +124,7 @@ def summary(lead: Lead, now: datetime) -> Answer:
 
 def _details(lead: Lead, at: datetime | None = None) -> Answer:
     """Return all there is to say of the lead now, or at an instant past or future."""
-    entries, changes = list(store.entries(lead.id)), store.changes(lead.id)
+    entries, changes = list(store.ledger.entries(lead.id)), store.changes(lead.id)
     if at:
         lead, entries, changes = explanation.as_of(lead, entries, changes, at)
     why = explanation.explain(lead, entries, model, at or _now())

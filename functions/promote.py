@@ -18,9 +18,10 @@ from botocore.config import Config
 
 from leadscoring import contract, explanation, lifecycle, scoring
 from leadscoring.lead import Change, Lead, Scorecard
+from leadscoring.ledger import Outdated
 from leadscoring.model import MQL, Model
 from leadscoring.settings import AWS_CLIENT, MODEL_FILE, Settings
-from leadscoring.store import Outdated, Store
+from leadscoring.store import Store
 
 logger = Logger(service="promote")
 metrics = Metrics(namespace="MQLambda", service="promote")
@@ -70,7 +71,7 @@ def promote(image: Lead, now: datetime) -> Change | None:
         card, change = _decide(lead, now)
         if change is None:
             break
-        why = explanation.explain(lead, store.entries(lead.id), model, card.at)
+        why = explanation.explain(lead, store.ledger.entries(lead.id), model, card.at)
         message = contract.message_of(change, lead, why, settings.source)
         try:
             store.commit(change, lead.revision, message.model_dump_json())

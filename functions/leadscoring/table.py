@@ -240,6 +240,11 @@ class Words:
         return word
 
 
+def adds(sums: Mapping[str, int], words: Words) -> str:
+    """Return what stands behind ADD: every sum that is not 0."""
+    return ", ".join(f"{words.name(name)} {words.value(n)}" for name, n in sums.items() if n)
+
+
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 

@@ -141,7 +141,7 @@ def _effects(
     while True:
         page = store.leads(ITEMS_A_PAGE, cursor)
         for lead in page.items:
-            yield effect_on(lead, list(store.entries(lead.id)), model, now()), cursor
+            yield effect_on(lead, list(store.ledger.entries(lead.id)), model, now()), cursor
         cursor = page.next
         yield None, cursor
         if cursor is None:
@@ -151,7 +151,7 @@ def _effects(
 def _pay_again(store: Store, lead_id: str, model: Model, now: Callable[[], datetime]) -> None:
     """Pay one lead's ledger until nothing of it is paid otherwise; hold its stage meanwhile."""
     store.begin_rescore(lead_id, now() + HELD)
-    while store.pay_again(lead_id, list(store.entries(lead_id)), model):
+    while store.ledger.pay_again(lead_id, list(store.ledger.entries(lead_id)), model):
         pass
     store.end_rescore(lead_id)
 

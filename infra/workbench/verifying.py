@@ -8,9 +8,10 @@ from decimal import Decimal
 from leadscoring import scoring
 from leadscoring.decay import Counter
 from leadscoring.lead import Entry, Lead, Payment
+from leadscoring.ledger import Outdated
 from leadscoring.limits import Allowance
 from leadscoring.model import Model
-from leadscoring.store import Outdated, Store
+from leadscoring.store import Store
 
 ITEMS_A_PAGE = 500
 
@@ -101,17 +102,17 @@ def repair_lead(store: Store, lead_id: str, models: Mapping[int, Model]) -> None
     model = models[max(models)]
     wrong = [
         entry
-        for entry in store.entries(lead_id)
+        for entry in store.ledger.entries(lead_id)
         if (paid_by := _paid_by(entry, models)) and list(_wrong_pay(entry, paid_by))
     ]
-    store.pay_again(lead_id, wrong, model)
+    store.ledger.pay_again(lead_id, wrong, model)
     for _ in range(_TRIES):
         read = _read(store, lead_id)
         if read is None:
             continue
         lead, entries, _used = read
         try:
-            store.repair(lead, scoring.remember(lead, entries))
+            store.ledger.repair(lead, scoring.remember(lead, entries))
         except Outdated:
             continue
         return
@@ -121,7 +122,7 @@ def _read(store: Store, lead_id: str) -> tuple[Lead, list[Entry], dict[str, Deci
     """Return a lead and all that belongs to it, of one and the same moment; None if none is."""
     for _ in range(_TRIES):
         before = store.lead(lead_id)
-        entries, allowances = list(store.entries(lead_id)), store.allowances(lead_id)
+        entries, allowances = list(store.ledger.entries(lead_id)), store.ledger.allowances(lead_id)
         if before and before == store.lead(lead_id):
             return before, entries, allowances
     return None

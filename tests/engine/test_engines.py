@@ -71,12 +71,12 @@ def test_thirty_two_senders_of_overlapping_interactions_count_each_of_them_once(
             ]
             # In another order at each sender, so that each finds others among its own repeats.
             shift = sender % 3
-            store.record("a" * 32, sent[shift:] + sent[:shift], model)
+            store.ledger.record("a" * 32, sent[shift:] + sent[:shift], model)
 
     all_at_once(send)
 
     store = Store(client, engine.table_name, budget_seconds=30)
-    entries, lead = list(store.entries("a" * 32)), store.lead("a" * 32)
+    entries, lead = list(store.ledger.entries("a" * 32)), store.lead("a" * 32)
     assert lead is not None
     ids = {entry.message_id for entry in entries}
     assert len(entries) == len(ids) == TURNS * (THREADS + THREADS // 2 + 1)

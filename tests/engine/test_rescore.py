@@ -95,17 +95,17 @@ def write(engine: Engine, lead_id: str, models: list[Model], meanwhile: list[Mod
     def writer(number: int) -> None:
         store = Store(client, engine.table_name, budget_seconds=60)
         for turn in range(TURNS):
-            store.record(lead_id, [act(number, turn)], models[number % len(models)])
+            store.ledger.record(lead_id, [act(number, turn)], models[number % len(models)])
 
     def pay_again(new: Model) -> None:
         store = Store(client, engine.table_name, budget_seconds=60)
         for _ in range(3):
             store.begin_rescore(lead_id, NOON)
-            store.pay_again(lead_id, list(store.entries(lead_id)), new)
+            store.ledger.pay_again(lead_id, list(store.ledger.entries(lead_id)), new)
             store.end_rescore(lead_id)
 
     store = Store(client, engine.table_name)
-    store.record(lead_id, [act(0, 0)], models[0])
+    store.ledger.record(lead_id, [act(0, 0)], models[0])
     with ThreadPoolExecutor(WRITERS + 2) as threads:
         writing = [threads.submit(writer, number) for number in range(WRITERS)]
         writing += [threads.submit(pay_again, new) for new in meanwhile for _ in range(2)]
@@ -118,7 +118,7 @@ def check(engine: Engine, lead_id: str, *models: Model) -> None:
     store = Store(engine.client(), engine.table_name)
     by_number = {model.number: model for model in models}
     assert verify_lead(store, lead_id, by_number, NOON) == []
-    entries = list(store.entries(lead_id))
+    entries = list(store.ledger.entries(lead_id))
     assert len({entry.message_id for entry in entries}) == len(entries)
     assert {e.message_id for e in entries} == {
         act(number, turn).message_id for number in range(WRITERS) for turn in range(TURNS)
@@ -127,7 +127,7 @@ def check(engine: Engine, lead_id: str, *models: Model) -> None:
     # In any order the tally comes to the same: the limit, or all that there was.
     alone = Tally(in_force)
     alone.cut_all([scoring.enter(act(n, t), in_force) for n, t in unique_acts()])
-    stored = {name: used for name, used in store.allowances(lead_id).items() if used}
+    stored = {name: used for name, used in store.ledger.allowances(lead_id).items() if used}
     paid_by_force = {name: used for name, used in stored.items() if name in alone.taken}
     assert paid_by_force == alone.taken
     assert stored.keys() == alone.taken.keys()
@@ -150,19 +150,19 @@ def test_a_rescore_among_sixty_four_writers_leaves_everything_exact(engine: Engi
     lead_id = "b" * 32
     write(engine, lead_id, [BEFORE, AFTER], [AFTER])
     store = Store(engine.client(), engine.table_name)
-    while store.pay_again(lead_id, list(store.entries(lead_id)), AFTER):
+    while store.ledger.pay_again(lead_id, list(store.ledger.entries(lead_id)), AFTER):
         pass
     check(engine, lead_id, AFTER)
-    assert {entry.model for entry in store.entries(lead_id)} <= {BEFORE.number, AFTER.number}
+    assert {entry.model for entry in store.ledger.entries(lead_id)} <= {BEFORE.number, AFTER.number}
 
 
 def test_a_rescore_among_writers_of_the_new_model_leaves_everything_exact(engine: Engine) -> None:
     lead_id = "c" * 32
     store = Store(engine.client(), engine.table_name)
     for number in range(0, WRITERS, 3):
-        store.record(lead_id, [act(number, turn) for turn in range(TURNS)], BEFORE)
+        store.ledger.record(lead_id, [act(number, turn) for turn in range(TURNS)], BEFORE)
     write(engine, lead_id, [AFTER], [AFTER])
-    while store.pay_again(lead_id, list(store.entries(lead_id)), AFTER):
+    while store.ledger.pay_again(lead_id, list(store.ledger.entries(lead_id)), AFTER):
         pass
     check(engine, lead_id, AFTER)
 
@@ -174,7 +174,7 @@ def test_a_model_that_comes_back_finds_its_allowances_as_free_as_they_are(engine
     store = Store(engine.client(), engine.table_name)
     before = store.lead(lead_id)
     for model in (AFTER, back):
-        while store.pay_again(lead_id, list(store.entries(lead_id)), model):
+        while store.ledger.pay_again(lead_id, list(store.ledger.entries(lead_id)), model):
             pass
         check(engine, lead_id, model)
     after = store.lead(lead_id)
@@ -182,7 +182,7 @@ def test_a_model_that_comes_back_finds_its_allowances_as_free_as_they_are(engine
     assert after
     assert sum(before.units.values()) > 0
     assert after.seen == {**before.seen}
-    allowances = store.allowances(lead_id)
+    allowances = store.ledger.allowances(lead_id)
     assert all(Decimal(0) <= used for used in allowances.values())
 
 

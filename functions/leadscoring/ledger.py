@@ -1,0 +1,342 @@
+"""The ledger of every lead: entered once, added up in the same transaction, paid again.
+
+At every instant counters equal the sum of the units in the ledger, and the use of an allowance the
+sum of what payments took from it: here is all that writes any of them.
+"""
+
+from collections import Counter as Multiset
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from leadscoring import items, scoring
+from leadscoring.interaction import Interaction, Trust, to_text
+from leadscoring.lead import Entry, Lead
+from leadscoring.limits import Allowance, Tally
+from leadscoring.model import Model
+from leadscoring.scoring import Claims
+from leadscoring.table import Action, Page, Refused, Table, Words, adds
+
+_ACTIONS_PER_TRANSACTION = 100
+_REMEMBERED_ALLOWANCES = 10_000
+_NONE = Decimal(0)
+
+
+class Outdated(Exception):
+    """The lead moved on since it was read; `lead` is the lead as it is now."""
+
+    def __init__(self, lead: Lead) -> None:
+        super().__init__(lead.id)
+        self.lead = lead
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """How many interactions were new, seen before, and seen before with other content."""
+
+    stored: int = 0
+    duplicates: int = 0
+    conflicting: int = 0
+
+    def __add__(self, other: "Recorded") -> "Recorded":
+        return Recorded(
+            self.stored + other.stored,
+            self.duplicates + other.duplicates,
+            self.conflicting + other.conflicting,
+        )
+
+
+class Ledger:
+    """The ledgers of one table, as one container knows them."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._used_up: dict[tuple[str, str], None] = {}
+
+    def entries(self, lead_id: str) -> Iterator[Entry]:
+        """Return the lead's whole ledger of interactions."""
+        cursor = None
+        while True:
+            page = self.page(lead_id, 1000, cursor)
+            yield from page.items
+            if (cursor := page.next) is None:
+                return
+
+    def page(self, lead_id: str, limit: int, cursor: str | None = None) -> Page[Entry]:
+        """Return one page of the lead's interactions, by message id; raise `BadCursor`."""
+        found, following = self._table.query_page(
+            "pk = :pk AND begins_with(sk, :sk)",
+            {":pk": f"LEAD#{lead_id}", ":sk": "INTERACTION#"},
+            limit,
+            cursor,
+        )
+        return Page([items.entry(item) for item in found], following)
+
+    def allowances(self, lead_id: str) -> dict[str, Decimal]:
+        """Return how much of each allowance the lead has used."""
+        found = self._table.query(
+            "pk = :pk AND begins_with(sk, :sk)", {":pk": f"LEAD#{lead_id}", ":sk": "LIMIT#"}
+        )
+        return {item["sk"].removeprefix("LIMIT#"): item["used"] for item in found}
+
+    def record(self, lead_id: str, interactions: Sequence[Interaction], model: Model) -> Recorded:
+        """Enter each interaction into the lead's ledger once, adding what it pays as it enters.
+
+        Raises:
+            Busy: some may not be entered yet; repeat the whole call.
+        """
+        unique: dict[tuple[Trust, str], Interaction] = {}
+        for interaction in interactions:
+            unique.setdefault((interaction.trust, interaction.message_id), interaction)
+        total = Recorded(duplicates=len(interactions) - len(unique))
+        entries = [scoring.enter(interaction, model) for interaction in unique.values()]
+        identities = (interaction.identity for interaction in interactions)
+        email = next((identity.email for identity in identities if identity), None)
+        for chunk in _chunks(entries):
+            total += self._record_chunk(lead_id, chunk, email, model)
+        return total
+
+    def _record_chunk(
+        self, lead_id: str, entries: list[Entry], email: str | None, model: Model
+    ) -> Recorded:
+        """Write one transaction, and again without whatever its conditions refused."""
+        claims = scoring.claims(entries)
+        used = self._full(lead_id, entries, model)
+        duplicates = conflicting = 0
+        while entries:
+            tally = Tally(model, used)
+            paid = tally.cut_all(entries)
+            puts = [self._table.put_new(items.entry_item(lead_id, entry)) for entry in paid]
+            limits = [self._use(lead_id, name, n, model) for name, n in tally.taken.items()]
+            lead = self._lead_update(lead_id, paid, claims, email, model.first_stage)
+            try:
+                self._table.write([*puts, *limits, lead])
+            except Refused as refused:
+                *blockers, newer = refused.blockers
+                known, limited = blockers[: len(puts)], blockers[len(puts) :]
+                pairs = list(zip(entries, known, strict=True))
+                repeats = [(entry, item) for entry, item in pairs if item is not None]
+                duplicates += len(repeats)
+                conflicting += sum(e.fingerprint != item["fingerprint"] for e, item in repeats)
+                entries = [entry for entry, item in pairs if item is None]
+                used |= _used(zip(tally.taken, limited, strict=True))
+                claims = claims if newer is None else items.unbeaten(claims, newer)
+            else:
+                used = tally.used
+                break
+        self._remember_full(lead_id, used, model)
+        return Recorded(len(entries), duplicates, conflicting)
+
+    def _use(self, lead_id: str, allowance: str, amount: Decimal, model: Model) -> Action:
+        """Use so much of an allowance, on condition that so much is left; a negative gives back."""
+        parsed = Allowance.parse(allowance)
+        words = Words()
+        if amount < 0:
+            condition = f"used >= {words.value(-amount)}"
+        else:
+            limit = model.rule[parsed.rule].limit
+            rest = (limit.most if limit else amount) - amount
+            condition = f"attribute_not_exists(used) OR used <= {words.value(rest)}"
+        expression = f"ADD used {words.value(amount)}"
+        if parsed.ends_at:
+            # Nothing that is older than the retention arrives: nobody asks for it any more.
+            gone = parsed.ends_at + timedelta(days=model.retention_days + 1)
+            expression += f" SET expires_at = {words.value(int(gone.timestamp()))}"
+        return self._table.update(items.limit_key(lead_id, allowance), expression, condition, words)
+
+    def _full(self, lead_id: str, entries: Sequence[Entry], model: Model) -> dict[str, Decimal]:
+        """Return the allowances that this container knows to be used up, with what they had."""
+        asked = {payment.allowance for entry in entries for payment in entry.paid}
+        return {
+            allowance: limit.most
+            for allowance in asked
+            if allowance
+            and (lead_id, allowance) in self._used_up
+            and (limit := model.rule[Allowance.parse(allowance).rule].limit)
+        }
+
+    def _remember_full(self, lead_id: str, used: Mapping[str, Decimal], model: Model) -> None:
+        for allowance, amount in used.items():
+            limit = model.rule[Allowance.parse(allowance).rule].limit
+            if limit and amount >= limit.most:
+                self._used_up[lead_id, allowance] = None
+        while len(self._used_up) > _REMEMBERED_ALLOWANCES:
+            del self._used_up[next(iter(self._used_up))]
+
+    def _lead_update(
+        self,
+        lead_id: str,
+        entries: Sequence[Entry],
+        claims: Claims,
+        email: str | None,
+        first_stage: str,
+    ) -> Action:
+        """Add what the entries pay; set the traits on condition that nobody knows them better."""
+        sums = _sums(entries)
+        sums.update(revision=1, interactions=len(entries))
+        received = to_text(max(entry.received_at for entry in entries))
+        once = {"stage": first_stage}
+        if email:
+            once["email"] = email
+        words = Words()
+        added = adds(sums, words)
+        sets = [f"updated_at = {words.value(received)}"]
+        for name, value in once.items():
+            attribute = words.name(name)
+            sets.append(f"{attribute} = if_not_exists({attribute}, {words.value(value)})")
+        conditions = []
+        for name, (claim, value) in claims.items():
+            trait, claimed = words.name(f"trait:{name}"), words.value(claim)
+            sets.append(f"{trait} = {words.value({'claim': claim, 'value': value})}")
+            as_strong = f"{trait}.{words.name('value')} <= {words.value(value)}"
+            conditions.append(
+                f"(attribute_not_exists({trait}) OR {trait}.claim < {claimed}"
+                f" OR ({trait}.claim = {claimed} AND {as_strong}))"
+            )
+        return self._table.update(
+            (f"LEAD#{lead_id}", "LEAD"),
+            f"ADD {added} SET {', '.join(sets)}",
+            " AND ".join(conditions),
+            words,
+        )
+
+    def pay_again(self, lead_id: str, entries: Sequence[Entry], model: Model) -> int:
+        """Pay these entries by the model, as far as that changes them; return how many it did.
+
+        Each entry is changed on condition that it is as given: one that is not is left alone.
+
+        Raises:
+            Busy: some may not be paid yet; repeat the call.
+        """
+        return sum(
+            self._pay_chunk_again(lead_id, chunk, model)
+            for chunk in _chunks(entries, lambda entry: scoring.pay_again(entry, model))
+        )
+
+    def _pay_chunk_again(self, lead_id: str, entries: Sequence[Entry], model: Model) -> int:
+        used: dict[str, Decimal] = {}
+        forgotten: set[str] = set()
+        while True:
+            tally = Tally(model, used)
+            again = [(entry, tally.cut(scoring.pay_again(entry, model))) for entry in entries]
+            changed = [(old, new) for old, new in again if old.paid != new.paid]
+            if not changed:
+                return 0
+            updates = [self._repayment(lead_id, old, new) for old, new in changed]
+            given_back = _given_back(changed)
+            amounts = {
+                name: amount
+                for name in sorted(tally.taken.keys() | given_back.keys() - forgotten)
+                if (amount := tally.taken.get(name, _NONE) - given_back.get(name, _NONE))
+            }
+            limits = [self._use(lead_id, name, n, model) for name, n in amounts.items()]
+            words = Words()
+            sums = _sums(new for _, new in changed)
+            sums.subtract(_sums(old for old, _ in changed))
+            lead = self._table.update(
+                (f"LEAD#{lead_id}", "LEAD"),
+                f"ADD {adds({'revision': 1, **sums}, words)}",
+                "attribute_exists(pk)",
+                words,
+            )
+            try:
+                self._table.write([*updates, *limits, lead])
+            except Refused as refused:
+                *blockers, gone = refused.blockers
+                if gone is not None:
+                    return 0
+                moved, limited = blockers[: len(updates)], blockers[len(updates) :]
+                pairs = zip(changed, moved, strict=True)
+                others = [old for (old, _), item in pairs if item is not None]
+                entries = [entry for entry in entries if entry not in others]
+                for name, item in zip(amounts, limited, strict=True):
+                    if item is not None and amounts[name] > 0:
+                        used[name] = item["used"]
+                    elif item is not None and not others:
+                        # Its window is long over, and DynamoDB has deleted it.
+                        forgotten.add(name)
+            else:
+                return len(changed)
+
+    def _repayment(self, lead_id: str, old: Entry, new: Entry) -> Action:
+        words = Words()
+        return self._table.update(
+            items.entry_key(lead_id, old),
+            f"SET paid = {words.value(items.paid(new))}, {words.name('model')}"
+            f" = {words.value(new.model)}",
+            f"paid = {words.value(items.paid(old))}",
+            words,
+        )
+
+    def repair(self, lead: Lead, remembered: Lead) -> None:
+        """Bring the lead's counters to what its ledger adds up to.
+
+        Raises:
+            Outdated: the lead moved on since it was read; verify it again.
+        """
+        words = Words()
+        sums = _counters(remembered)
+        sums.subtract(_counters(lead))
+        condition = f"revision = {words.value(lead.revision)}"
+        expression = f"ADD {adds({'revision': 1, **sums}, words)}"
+        mended = self._table.update((f"LEAD#{lead.id}", "LEAD"), expression, condition, words)
+        try:
+            self._table.write([mended])
+        except Refused as refused:
+            if (current := refused.blockers[0]) is None:
+                raise
+            raise Outdated(items.lead(current)) from None
+
+
+def _chunks(
+    entries: Iterable[Entry], paid: Callable[[Entry], Entry] = lambda entry: entry
+) -> Iterator[list[Entry]]:
+    """Cut the entries so that each chunk, its allowances and the lead fit into one transaction.
+
+    `paid` tells what an entry will be paid, where that is not what it says.
+    """
+    chunk: list[Entry] = []
+    allowances: set[str] = set()
+    for entry in entries:
+        touched = (*entry.paid, *paid(entry).paid)
+        mine = {payment.allowance for payment in touched if payment.allowance}
+        if chunk and len(chunk) + len(allowances | mine) + 2 > _ACTIONS_PER_TRANSACTION:
+            yield chunk
+            chunk, allowances = [], set()
+        chunk.append(entry)
+        allowances |= mine
+    if chunk:
+        yield chunk
+
+
+def _sums(entries: Iterable[Entry]) -> Multiset[str]:
+    """Return what the entries add to the lead's counters."""
+    sums: Multiset[str] = Multiset()
+    for payment in (payment for entry in entries for payment in entry.paid):
+        sums[f"seen:{payment.rule}"] += 1
+        sums[payment.counter] += payment.units
+    return sums
+
+
+def _counters(lead: Lead) -> Multiset[str]:
+    """Return all counters of the lead under their attributes' names."""
+    seen = {f"seen:{rule}": times for rule, times in lead.seen.items()}
+    return Multiset({"interactions": lead.interactions, **seen, **lead.units})
+
+
+def _given_back(changed: Iterable[tuple[Entry, Entry]]) -> dict[str, Decimal]:
+    """Return what the old payments had used of allowances that the new ones do not know."""
+    back: dict[str, Decimal] = {}
+    for old, new in changed:
+        kept = {payment.allowance for payment in new.paid}
+        for payment in old.paid:
+            if payment.allowance and payment.used and payment.allowance not in kept:
+                back[payment.allowance] = back.get(payment.allowance, _NONE) + payment.used
+    return back
+
+
+def _used(blocked: Iterable[tuple[str, Mapping[str, Any] | None]]) -> dict[str, Decimal]:
+    """Return how much is used of the allowances that refused."""
+    return {allowance: item["used"] for allowance, item in blocked if item is not None}
