@@ -9,7 +9,9 @@ records carry the time that the clock tells.
 import copy
 import gc
 import inspect
+import json
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,12 +20,26 @@ from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import patch
 
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.compat import HTTPHeaders
 from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
-from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID, botocore_stubber
 from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
+
+from infra.local.gateway import Answer, Request
+
+# The services that moto is installed with, and the largest request that any of them takes.
+SERVICES = ("cloudformation", "dynamodb", "sns", "sqs")
+LARGEST_CALL = 16 * 1024 * 1024
+
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-authentication-methods.html
+_SIGNED = re.compile(
+    r"AWS4-HMAC-SHA256 +Credential=[^/]+/\d{8}/(?P<region>[a-z0-9-]+)/(?P<service>[a-z0-9-]+)"
+    r"/aws4_request,"
+)
 
 # One request at a time, and nobody looks while a transaction is half done.
 _lock = threading.RLock()
@@ -92,6 +108,39 @@ def engine() -> Iterator[None]:
         yield
 
 
+def call(request: Request) -> Answer:
+    """Answer one call of AWS's API that came over HTTP, as calls inside this process are answered.
+
+    The signature is not checked: it only tells which service is meant.
+    """
+    signed = _SIGNED.match(request.headers.get("authorization", ""))
+    if not signed:
+        return _refusal(403, "MissingAuthenticationToken", "this is no signed call of AWS's API")
+    if signed["service"] not in SERVICES:
+        there = ", ".join(SERVICES)
+        return _refusal(404, "UnknownService", f"no {signed['service']} here, only {there}")
+    if len(request.body) > LARGEST_CALL:
+        return _refusal(413, "RequestEntityTooLarge", f"more than {LARGEST_CALL} bytes")
+    host = f"{signed['service']}.{signed['region']}.amazonaws.com"
+    sent = AWSPreparedRequest(
+        request.method,
+        f"https://{host}{request.path or '/'}?{request.query}",
+        HTTPHeaders.from_dict({**request.headers, "host": host}),
+        request.body,
+        stream_output=False,
+    )
+    try:
+        answered = botocore_stubber.process_request(sent)
+    except Exception as error:  # noqa: BLE001 (what moto can't read, it raises as it meets it)
+        return _refusal(400, "NotUnderstood", f"moto raised {error!r}")
+    status, headers, body = answered or (404, {}, "")
+    return Answer(
+        status,
+        {name: str(value) for name, value in headers.items()},
+        body.encode() if isinstance(body, str) else body,
+    )
+
+
 def rows(table_name: str, prefix: str = "") -> list[dict[str, Any]]:
     """Return the items whose sort key begins so, in DynamoDB's JSON, without a serialised scan."""
     with _lock:
@@ -137,6 +186,12 @@ class _Row:
             partition[self._range] = self._item
         if self._table.stream_shard:
             del self._table.stream_shard.items[self._records :]
+
+
+def _refusal(status: int, code: str, message: str) -> Answer:
+    """Return an error in the words that all of AWS's JSON clients read."""
+    body = json.dumps({"__type": code, "message": message}).encode()
+    return Answer(status, {"content-type": "application/x-amz-json-1.0"}, body)
 
 
 def _naive_now() -> datetime:
