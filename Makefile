@@ -25,7 +25,7 @@ check: .venv/ready
 deploy-check: .venv/ready .tools/sam/ready
 	PATH="$(abspath $(dir $(UV))):$$PATH" .venv/bin/pytest tests/deploy
 
-# Write the published contract again: schemas and examples under events/
+# Write again what is generated: schemas and examples under events/, the schema of the model
 contract: .venv/ready
 	.venv/bin/python -m infra.workbench.contract
 

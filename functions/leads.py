@@ -1,6 +1,7 @@
 """The private API, under IAM: who is where, and why."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,7 +24,7 @@ from leadscoring.lifecycle import BEYOND_MQL
 from leadscoring.model import MQL, Model
 from leadscoring.settings import AWS_CLIENT, MODEL_FILE, Settings
 from leadscoring.store import Store
-from leadscoring.table import BadCursor
+from leadscoring.table import BadCursor, Busy
 from leadscoring.wire import Arrival, Invalid
 
 PAGE = 50
@@ -48,6 +49,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Answer:
         return _refusal(Invalid("invalid", "cursor", str(fault)))
     except Invalid as fault:
         return _refusal(fault)
+    except Busy:
+        logger.warning("the table is busy")
+        body = {"code": "busy", "field": "", "message": "not entered yet: please send it again"}
+        return _json(503, body, {"retry-after": "1"})
 
 
 @app.get("/leads")
@@ -94,10 +99,14 @@ def read_ledger(lead_id: str) -> Answer:
 
 
 def _refusal(fault: Invalid) -> Answer:
+    return _json(fault.status, fault.as_dict())
+
+
+def _json(status: int, body: Answer, headers: Mapping[str, str] | None = None) -> Answer:
     return {
-        "statusCode": fault.status,
-        "headers": {"content-type": "application/json"},
-        "body": json.dumps(fault.as_dict()),
+        "statusCode": status,
+        "headers": {"content-type": "application/json", **(headers or {})},
+        "body": json.dumps(body),
     }
 
 

@@ -6,12 +6,16 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from leadscoring import matching
+from leadscoring import faults, matching
+from leadscoring.faults import Place
 
-type Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+MQL = "mql"
+FIT = "fit"
+
+type Name = Annotated[str, Field(pattern=faults.NAME)]
 type Bar = Annotated[Decimal, Field(gt=0, decimal_places=3)]
 type Grade = Literal["A", "B", "C", "D", "E", "F"]
-type Cell = Annotated[str, Field(pattern="^[ABC][123]$")]
+type Cell = Annotated[str, Field(pattern=faults.CELL)]
 
 
 class Part(BaseModel):
@@ -26,12 +30,12 @@ def listed(value: object) -> object:
 
 
 def well_formed(pattern: dict[str, Any]) -> dict[str, Any]:
-    """Return the pattern; raise `ValueError` with the place where it is wrong."""
+    """Return the pattern; raise `ModelError` with the places where it is wrong."""
     matching.check(pattern)
     return pattern
 
 
-type LeadPattern = Annotated[dict[str, Any], AfterValidator(well_formed)]
+type LeadPattern = Annotated[dict[str, Any], Field(min_length=1), AfterValidator(well_formed)]
 """A pattern on what we know of a lead: its traits, `email.domain`, `email.kind`, `group.*`."""
 
 
@@ -56,7 +60,7 @@ class Condition(Bars):
     grade: Annotated[tuple[Grade, ...], BeforeValidator(listed), Field(min_length=1)] = ()
     matrix: Annotated[tuple[Cell, ...], BeforeValidator(listed), Field(min_length=1)] = ()
     seen: Annotated[dict[Name, Annotated[int, Field(ge=1)]], Field(min_length=1)] = {}
-    traits: Annotated[LeadPattern, Field(min_length=1)] = {}
+    traits: LeadPattern = {}
     consent: bool | None = None
     any_of: Annotated[tuple["Condition", ...], Field(alias="any", min_length=1)] = ()
     all_of: Annotated[tuple["Condition", ...], Field(alias="all", min_length=1)] = ()
@@ -64,10 +68,16 @@ class Condition(Bars):
 
     def parts(self) -> Iterator["Condition"]:
         """Return this condition and all that stand in it."""
-        yield self
-        for part in (*self.any_of, *self.all_of, self.none_of):
-            if part:
-                yield from part.parts()
+        return (part for _, part in self.placed())
+
+    def placed(self, place: Place = ()) -> Iterator[tuple[Place, "Condition"]]:
+        """Return this condition, which stands at a place, and all in it with theirs."""
+        yield place, self
+        for joined, parts in (("any", self.any_of), ("all", self.all_of)):
+            for index, part in enumerate(parts):
+                yield from part.placed((*place, joined, index))
+        if self.none_of:
+            yield from self.none_of.placed((*place, "not"))
 
     def rules(self) -> set[str]:
         """Return the names of all rules that this condition counts."""
@@ -91,4 +101,10 @@ class Stage(Part):
 
     def conditions(self) -> Iterator[Condition]:
         """Return all conditions that this stage has."""
-        return (part for part in (self.enter, self.enter_again, self.exit) if part)
+        return (condition for _, condition in self.placed())
+
+    def placed(self) -> Iterator[tuple[str, Condition]]:
+        """Return all conditions that this stage has, under their keys."""
+        for key in ("enter", "enter_again", "exit"):
+            if condition := getattr(self, key):
+                yield key, condition

@@ -1,12 +1,13 @@
 """A company's own tests of its criteria: the examples that stand beside the rules in the model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from leadscoring import lifecycle, scoring
-from leadscoring.interaction import Interaction, Trust, to_millisecond
+from leadscoring.interaction import Interaction, Trust, normalise_email, to_millisecond
 from leadscoring.lead import Entry, Lead, Scorecard
 from leadscoring.limits import Tally
 from leadscoring.model import Act, Example, Model
@@ -19,7 +20,8 @@ def play(example: Example, model: Model) -> tuple[Lead, Scorecard, list[Decimal]
     """
     at = to_millisecond(example.at if example.at.tzinfo else example.at.replace(tzinfo=UTC))
     acts = sorted(enumerate(example.interactions), key=lambda act: (-act[1].days_before, act[0]))
-    lead = Lead(id="example", stage=model.first_stage, email=example.email)
+    email = normalise_email(example.email) if example.email else None
+    lead = Lead(id="example", stage=model.first_stage, email=email)
     paid = [Decimal(0)] * len(acts)
     tally, entries = Tally(model), list(_introduction(example, at, model))
     for index, act in acts:
@@ -82,9 +84,18 @@ def _interaction(message_id: str, act: Act, at: datetime) -> Interaction:
         trust=Trust.TRUSTED if act.trusted else Trust.PUBLIC,
         fingerprint="",
         properties=act.properties,
-        traits=act.traits,
+        traits=dict(_named(act.traits)),
         context=act.context,
     )
+
+
+def _named(traits: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Return the traits by their names: TOML reads `group.employees` as a table in a table."""
+    for name, value in traits.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}.{below}", part) for below, part in _named(value))
+        else:
+            yield name, value
 
 
 def _judged(lead: Lead, now: datetime, model: Model) -> Lead:

@@ -102,10 +102,12 @@ class Ledger:
         self, lead_id: str, entries: list[Entry], email: str | None, model: Model
     ) -> Recorded:
         """Write one transaction, and again without whatever its conditions refused."""
-        claims = scoring.claims(entries)
         used = self._full(lead_id, entries, model)
         duplicates = conflicting = 0
+        held: items.Item = {}
         while entries:
+            # Only of what is new: a repeat may say other traits than it did at first.
+            claims = items.unbeaten(scoring.claims(entries), held)
             tally = Tally(model, used)
             paid = tally.cut_all(entries)
             puts = [self._table.put_new(items.entry_item(lead_id, entry)) for entry in paid]
@@ -122,7 +124,7 @@ class Ledger:
                 conflicting += sum(e.fingerprint != item["fingerprint"] for e, item in repeats)
                 entries = [entry for entry, item in pairs if item is None]
                 used |= _used(zip(tally.taken, limited, strict=True))
-                claims = claims if newer is None else items.unbeaten(claims, newer)
+                held = held if newer is None else newer
             else:
                 used = tally.used
                 break

@@ -128,9 +128,9 @@ class _Judgement:
 
     def _answers(self, condition: Condition) -> Iterator[str | None]:
         for name, points, bar in self._measured(condition):
-            yield f"{name} {points:g} reached {bar}" if Decimal(str(points)) >= bar else None
+            yield f"{name} {points:f} reached {bar}" if points >= bar else None
         for name, points, bar in self._measured(condition.below):
-            yield f"{name} {points:g} is below {bar}" if Decimal(str(points)) < bar else None
+            yield f"{name} {points:f} is below {bar}" if points < bar else None
         for rule, times in condition.seen.items():
             seen = self._seen.get(rule, 0)
             yield f"{rule} seen {seen} of {times}" if seen >= times else None
@@ -153,18 +153,23 @@ class _Judgement:
         if condition.none_of:
             yield None if self._why(condition.none_of) else "nothing against it"
 
-    def _measured(self, bars: Bars | None) -> Iterator[tuple[str, float, Decimal]]:
+    def _measured(self, bars: Bars | None) -> Iterator[tuple[str, Decimal, Decimal]]:
         """Return what is measured: its name, its points, its bar."""
         if bars is None:
             return
         card = self._card
         if bars.score is not None:
-            yield "score", card.score, bars.score
+            yield "score", _exact(card.score), bars.score
         for name, bar in bars.scores.items():
-            yield name, card.scores[name], bar
+            yield name, _exact(card.scores[name]), bar
         for name, bar in bars.dimensions.items():
             part = card.dimensions.get(name)
-            yield name, part.points if part else 0.0, bar
+            yield name, _exact(part.points) if part else Decimal(0), bar
 
     def _consent(self) -> Any:
         return self._lead.traits.get(CONSENT)
+
+
+def _exact(points: float) -> Decimal:
+    """Return the points that a scorecard shows, without idle zeros."""
+    return Decimal(str(points)).normalize()

@@ -104,7 +104,7 @@ class Tally:
             self.used[payment.allowance] = self.used.get(payment.allowance, Decimal(0)) + use
         if use == wanted:
             return replace(payment, used=use)
-        points = Decimal(0) if limit.times else use.copy_sign(payment.points)
+        points = use.copy_sign(payment.points) if limit.points and use else Decimal(0)
         counter = Counter.parse(payment.counter)
         units = counter.units(points, at) if counter else 0
         return replace(payment, points=points, units=units, used=use, unlimited=payment.points)

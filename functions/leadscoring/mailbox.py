@@ -9,6 +9,8 @@ from typing import Literal
 
 type Kind = Literal["company", "free", "disposable"]
 
+KINDS: tuple[Kind, ...] = ("company", "free", "disposable")
+
 
 @lru_cache(maxsize=1024)
 def kind(domain: str) -> Kind:

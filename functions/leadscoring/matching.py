@@ -7,15 +7,17 @@ its list (or). A list in the subject matches when any of its elements does. Arou
 stand `any` and `all`, each with a list of patterns, and `not` with one.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import batched
 from operator import eq, ge, gt, le, lt
 from typing import Any, NamedTuple
 
+from leadscoring.faults import Fault, Place, refuse
+
 type Pattern = Mapping[str, Any]
 
 _MISSING = object()
-_COMBINATIONS = ("any", "all", "not")
+COMBINATIONS = ("any", "all", "not")
 _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": lt,
     "<=": le,
@@ -29,39 +31,58 @@ def check(pattern: Pattern) -> None:
     """Accept a well-formed pattern.
 
     Raises:
-        ValueError: it says where the pattern is wrong, and why.
+        ModelError: it says where the pattern is wrong, and why.
     """
-    for field, expected in pattern.items():
-        if field not in _COMBINATIONS:
-            _check_field(expected, field)
-            continue
-        parts = [expected] if field == "not" else expected
-        if not isinstance(parts, list) or not parts or not all(map(_is_table, parts)):
-            raise ValueError(f"{field}: it takes {_taken_by(field)}")
-        for part in parts:
-            check(part)
+    refuse(_faults(pattern, ()))
 
 
 def matches(pattern: Pattern, subject: Mapping[str, Any]) -> bool:
     """Tell whether every field of the pattern matches the subject."""
     return all(
         _combination_matches(field, expected, subject)
-        if field in _COMBINATIONS
+        if field in COMBINATIONS
         else _field_matches(expected, subject.get(field, _MISSING))
         for field, expected in pattern.items()
     )
 
 
+def word_matches(word: Any, value: Any) -> bool:
+    """Tell whether a word of a pattern matches a single value."""
+    if not _is_table(word):
+        return _equal(word, value)
+    ((name, argument),) = word.items()
+    return _WORDS[name].matches(argument, value)
+
+
 def paths(pattern: Pattern) -> set[tuple[str, ...]]:
     """Return the paths to all values that a well-formed pattern asks for, in all its parts."""
-    found: set[tuple[str, ...]] = set()
+    return {path for _, path in placed(pattern)}
+
+
+def placed(pattern: Pattern) -> Iterator[tuple[Place, tuple[str, ...]]]:
+    """Return the places in a well-formed pattern that ask for a value, and the value's path."""
     for field, expected in pattern.items():
-        if field in _COMBINATIONS:
-            for part in [expected] if field == "not" else expected:
-                found |= paths(part)
-        else:
-            found |= {(field, *path) for path in _paths_below(expected)}
+        if field not in COMBINATIONS:
+            yield from (((field, *path), (field, *path)) for path in _paths_below(expected))
+            continue
+        for within, part in joined(field, expected):
+            yield from (((*within, *place), path) for place, path in placed(part))
+
+
+def at(pattern: Pattern, place: Place) -> Any:
+    """Return what stands at a place in a pattern."""
+    found: Any = pattern
+    for step in place:
+        found = found[step]
     return found
+
+
+def joined(combination: str, expected: Any) -> Iterator[tuple[Place, Any]]:
+    """Return the patterns that a combination joins, and their places."""
+    if combination == "not":
+        yield (combination,), expected
+    else:
+        yield from (((combination, index), part) for index, part in enumerate(expected))
 
 
 def pick(subject: Mapping[str, Any], paths: Collection[tuple[str, ...]]) -> dict[str, Any]:
@@ -82,15 +103,28 @@ def _paths_below(expected: Any) -> set[tuple[str, ...]]:
     return {(field, *path) for field, part in expected.items() for path in _paths_below(part)}
 
 
-def _check_field(expected: Any, path: str) -> None:
+def _faults(pattern: Any, place: Place) -> Iterator[Fault]:
+    for field, expected in pattern.items():
+        if field not in COMBINATIONS:
+            yield from _field_faults(expected, (*place, field))
+            continue
+        parts = [expected] if field == "not" else expected
+        if not isinstance(parts, list) or not parts or not all(map(_is_table, parts)):
+            yield Fault((*place, field), f"it takes {_taken_by(field)}")
+            continue
+        for within, part in joined(field, expected):
+            yield from _faults(part, (*place, *within))
+
+
+def _field_faults(expected: Any, place: Place) -> Iterator[Fault]:
     if _is_table(expected):
         for field, part in expected.items():
-            _check_field(part, f"{path}.{field}")
+            yield from _field_faults(part, (*place, field))
     elif not isinstance(expected, list) or not expected:
-        raise ValueError(f"{path}: a field takes a list of values, as [{expected!r}]")
+        yield Fault(place, f"a field takes a list of values, as [{expected!r}]")
     elif wrong := [word for word in expected if not _is_word(word)]:
         known = ", ".join(_WORDS)
-        raise ValueError(f"{path}: unknown word {wrong[0]!r}; use a value or one of {known}")
+        yield Fault(place, f"unknown word {wrong[0]!r}; use a value or one of {known}")
 
 
 def _combination_matches(name: str, expected: Any, subject: Mapping[str, Any]) -> bool:
@@ -107,14 +141,7 @@ def _field_matches(expected: Any, actual: Any) -> bool:
             _field_matches(part, table.get(field, _MISSING)) for field, part in expected.items()
         )
     candidates = (actual or [_MISSING]) if isinstance(actual, list) else [actual]
-    return any(_word_matches(word, value) for word in expected for value in candidates)
-
-
-def _word_matches(word: Any, value: Any) -> bool:
-    if not _is_table(word):
-        return _equal(word, value)
-    ((name, argument),) = word.items()
-    return _WORDS[name].matches(argument, value)
+    return any(word_matches(word, value) for word in expected for value in candidates)
 
 
 def _equal(word: Any, value: Any) -> bool:
@@ -163,7 +190,7 @@ class _Word(NamedTuple):
 def _is_other(excluded: Any, value: Any) -> bool:
     """Tell whether the value is there, and none of those excluded."""
     words = excluded if isinstance(excluded, list) else [excluded]
-    return value is not _MISSING and not any(_word_matches(word, value) for word in words)
+    return value is not _MISSING and not any(word_matches(word, value) for word in words)
 
 
 def _can_be_excluded(excluded: Any) -> bool:

@@ -12,40 +12,37 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
-from leadscoring import matching
+from leadscoring import coherence, faults, matching
+from leadscoring.criteria import FIT as FIT
+from leadscoring.criteria import MQL as MQL
 from leadscoring.criteria import Cell, Grade, LeadPattern, Name, Part, Stage, listed, well_formed
+from leadscoring.faults import Fault, found_by_pydantic, refuse
+from leadscoring.faults import ModelError as ModelError
 
-MQL = "mql"
-FIT = "fit"
 CONSENT = "consent"
 PAGE_VIEWED = "Page Viewed"
 
 _SUBJECT = frozenset({"properties", "traits", "context"})
-_EMAIL = frozenset({"domain", "kind"})
 
 type Points = Annotated[Decimal, Field(ge=-1000, le=1000, decimal_places=3)]
 type Cap = Annotated[Decimal, Field(gt=0, decimal_places=3)]
 type Bounds = Annotated[Decimal, Field(ge=0, decimal_places=3)]
 
 
-class ModelError(ValueError):
-    """The model file is wrong; `faults` names each place as a path, and what is wrong there."""
-
-    def __init__(self, faults: list[tuple[tuple[str | int, ...], str]]) -> None:
-        lines = (f"{'.'.join(map(str, place)) or 'model'}: {what}" for place, what in faults)
-        super().__init__("\n".join(lines))
-        self.faults = faults
-
-
 def _checked(pattern: dict[str, Any]) -> dict[str, Any]:
-    if unknown := {path[0] for path in matching.paths(well_formed(pattern))} - _SUBJECT:
-        raise ValueError(f"{min(unknown)}: a condition is on {', '.join(sorted(_SUBJECT))}")
+    asked = f"a condition is on {', '.join(sorted(_SUBJECT))}"
+    places = matching.placed(well_formed(pattern))
+    refuse(Fault(place, asked) for place, path in places if path[0] not in _SUBJECT)
     return pattern
 
 
 def _words(value: object) -> object:
-    matching.check({"page": value if isinstance(value, list) else [value]})
-    return value if isinstance(value, list) else [value]
+    words = value if isinstance(value, list) else [value]
+    try:
+        matching.check({"page": words})
+    except ModelError as error:
+        raise ValueError(error.faults[0].message) from None
+    return words
 
 
 type Texts = Annotated[tuple[str, ...], BeforeValidator(listed), Field(min_length=1)]
@@ -128,13 +125,17 @@ class Rule(Part):
             raise ValueError("a rule says which interactions it is for: on, form or page")
         if (self.points is None) is (self.points_from is None):
             raise ValueError("a rule says what it pays: points or points_from")
-        if self.least < 0 and not self.trusted:
-            raise ValueError("a rule with negative points must be trusted")
-        if self.limit and self.limit.points and self.least < 0 < self.most:
-            raise ValueError("a limit of points is for points of one sign")
-        if self.active_from and self.until and self.active_from >= self.until:
-            raise ValueError("until is not after from: the rule is never active")
+        refuse(self._faults())
         return self
+
+    def _faults(self) -> Iterator[Fault]:
+        if self.least < 0 and not self.trusted:
+            place = ("points_from", "min") if self.points_from else ("points",)
+            yield Fault(place, "a rule with negative points must be trusted")
+        if self.limit and self.limit.points and self.least < 0 < self.most:
+            yield Fault(("limit", "points"), "a limit of points is for points of one sign")
+        if self.active_from and self.until and self.active_from >= self.until:
+            yield Fault(("until",), "until is not after from: the rule is never active")
 
     @property
     def most(self) -> Decimal:
@@ -181,7 +182,7 @@ class FitRule(Part):
     """Which leads fit how well, by their traits."""
 
     name: Name
-    when: Annotated[LeadPattern, Field(min_length=1)]
+    when: LeadPattern
     points: Points
 
 
@@ -189,7 +190,7 @@ class Gate(Part):
     """Which leads are none for us, whatever they do."""
 
     name: Name
-    when: Annotated[LeadPattern, Field(min_length=1)]
+    when: LeadPattern
 
 
 class Fit(Part):
@@ -239,7 +240,7 @@ class Form(Part):
     """A plain HTML form: what its interaction is called and where the visitor goes next."""
 
     name: Annotated[str, Field(min_length=1, max_length=100)] = "Form Submitted"
-    redirect: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    redirect: Annotated[str, Field(pattern=faults.ADDRESS)] | None = None
 
 
 class Act(Part):
@@ -293,7 +294,7 @@ class Model(Part):
     properties: frozenset[str]
     traits: frozenset[str]
     dimensions: dict[Name, Dimension]
-    audiences: dict[Name, Annotated[LeadPattern, Field(min_length=1)]] = {}
+    audiences: dict[Name, LeadPattern] = {}
     rules: tuple[Rule, ...]
     fit: Fit = Fit()
     grades: dict[Literal["A", "B", "C", "D", "E"], Bounds] = {}
@@ -314,10 +315,9 @@ class Model(Part):
         try:
             return cls.model_validate(tomllib.loads(text))
         except tomllib.TOMLDecodeError as error:
-            raise ModelError([((), str(error))]) from error
+            raise ModelError([Fault((), str(error))]) from error
         except ValidationError as error:
-            faults = error.errors(include_url=False, include_input=False)
-            raise ModelError([(fault["loc"], _plainly(fault)) for fault in faults]) from error
+            raise ModelError(found_by_pydantic(error, cls)) from error
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -385,98 +385,6 @@ class Model(Part):
         return next(reached, "F") if self.grades else None
 
     @model_validator(mode="after")
-    def _is_whole(self) -> Self:
-        for check in (self._names_fit, self._scores_fit, self._stages_fit, self._patterns_fit):
-            check()
+    def _fits_together(self) -> Self:
+        refuse(coherence.faults(self))
         return self
-
-    def _names_fit(self) -> None:
-        named = {
-            "rule": [rule.name for rule in self.rules],
-            "fit rule": [rule.name for rule in self.fit.rules],
-            "gate": [gate.name for gate in self.fit.gates],
-            "stage": [stage.name for stage in self.stages],
-            "example": [example.name for example in self.examples],
-        }
-        for kind, names in named.items():
-            if twice := {name for name in names if names.count(name) > 1}:
-                raise ValueError(f"two {kind}s are called {min(twice)!r}")
-        if FIT in self.dimensions:
-            raise ValueError("'fit' is a dimension of its own: it comes from traits")
-        for rule in self.rules:
-            if rule.dimension not in self.dimensions:
-                raise ValueError(f"rule {rule.name!r} names no dimension: {rule.dimension!r}")
-            if self.dimensions[rule.dimension].expires_months and rule.least < 0:
-                # A score would rise by itself on the day when the penalty ends.
-                raise ValueError(f"rule {rule.name!r} takes points away where points expire")
-            if rule.audience and rule.audience not in self.audiences:
-                raise ValueError(f"rule {rule.name!r} names no audience: {rule.audience!r}")
-            if unknown := set(rule.form) - set(self.forms):
-                raise ValueError(f"rule {rule.name!r} names no form: {min(unknown)!r}")
-            if unknown := set(rule.besides) - set(named["rule"]):
-                raise ValueError(f"rule {rule.name!r} stands besides no rule: {min(unknown)!r}")
-
-    def _scores_fit(self) -> None:
-        dimensions = {*self.dimensions, FIT}
-        for name, score in self.scores.items():
-            if unknown := set(score.dimensions) - dimensions:
-                raise ValueError(f"score {name!r} names no dimension: {min(unknown)!r}")
-        if len(self.scores) > 1 and sum(score.decides for score in self.scores.values()) != 1:
-            raise ValueError("of several scores, one says `decides = true`")
-        bars = [bar for _, bar in sorted(self.grades.items())]
-        if bars != sorted(set(bars), reverse=True):
-            raise ValueError("each grade takes fewer fit points than the one before it")
-        if self.matrix and self.matrix.of not in dimensions | set(self.all_scores):
-            raise ValueError(f"the matrix is of no dimension or score: {self.matrix.of!r}")
-
-    def _stages_fit(self) -> None:
-        stages = [stage.name for stage in self.stages]
-        if not stages or any(self.stages[0].conditions()) or stages[-1] != MQL:
-            raise ValueError(f"stages run from one without `enter` to {MQL!r}")
-        for stage in self.stages[1:]:
-            if stage.enter is None:
-                raise ValueError(f"stage {stage.name!r} says nothing under `enter`")
-            for part in (part for condition in stage.conditions() for part in condition.parts()):
-                for kind, names, known in (
-                    ("counts no rule", part.seen, {rule.name for rule in self.rules}),
-                    ("names no score", part.scores, self.all_scores),
-                    ("names no dimension", part.dimensions, {*self.dimensions, FIT}),
-                    ("asks for grades, and there are none", part.grade, {*self.grades, "F"}),
-                ):
-                    if unknown := set(names) - set(known):
-                        raise ValueError(f"stage {stage.name!r} {kind}: {min(unknown)!r}")
-                if part.matrix and not self.matrix:
-                    raise ValueError(f"stage {stage.name!r} asks for a matrix, and there is none")
-
-    def _patterns_fit(self) -> None:
-        """Refuse patterns on what no lead has: they would hold for nobody."""
-        patterns = {
-            **{f"audience {name!r}": pattern for name, pattern in self.audiences.items()},
-            **{f"fit rule {rule.name!r}": rule.when for rule in self.fit.rules},
-            **{f"gate {gate.name!r}": gate.when for gate in self.fit.gates},
-            **{
-                f"stage {stage.name!r}": part.traits
-                for stage in self.stages
-                for condition in stage.conditions()
-                for part in condition.parts()
-                if part.traits
-            },
-        }
-        for place, pattern in patterns.items():
-            for path in matching.paths(pattern):
-                if path[0] == "email" and len(path) == 2 and path[1] in _EMAIL:
-                    continue
-                if ".".join(path) not in self.traits:
-                    raise ValueError(f"{place} asks for no trait of `traits`: {'.'.join(path)!r}")
-
-
-def _plainly(fault: Mapping[str, Any]) -> str:
-    """Say in plain words what pydantic found."""
-    said: str = fault["msg"].removeprefix("Value error, ")
-    match fault["type"]:
-        case "extra_forbidden":
-            return "there is no such key"
-        case "missing":
-            return "this is missing"
-        case _:
-            return said

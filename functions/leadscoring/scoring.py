@@ -40,8 +40,11 @@ def pay(act: Interaction | Entry, model: Model) -> tuple[Payment, ...]:
 
 
 def enter(interaction: Interaction, model: Model) -> Entry:
-    """Return the ledger entry of the interaction, paid by this model before any limit."""
-    return Entry(
+    """Return the ledger entry of the interaction, paid by this model before any limit.
+
+    It is paid by what the entry keeps, so whoever pays it again finds the same.
+    """
+    entry = Entry(
         message_id=interaction.message_id,
         trust=interaction.trust,
         name=interaction.name,
@@ -49,13 +52,13 @@ def enter(interaction: Interaction, model: Model) -> Entry:
         received_at=interaction.received_at,
         fingerprint=interaction.fingerprint,
         model=model.number,
-        paid=pay(interaction, model),
         properties=interaction.properties
         if interaction.trust is Trust.STAFF
         else matching.pick(interaction.properties, model.kept["properties"]),
         traits={n: v for n, v in interaction.traits.items() if n in model.known_traits},
         context=matching.pick(interaction.context, model.kept["context"]),
     )
+    return replace(entry, paid=pay(entry, model))
 
 
 def pay_again(entry: Entry, model: Model) -> Entry:
@@ -93,7 +96,11 @@ def _applies(rule: Rule, act: Interaction | Entry) -> bool:
         return False
     if rule.until and act.occurred_at >= datetime.combine(rule.until, time.min, UTC):
         return False
-    subject = {"properties": act.properties, "traits": act.traits, "context": act.context}
+    subject = {
+        "properties": act.properties,
+        "traits": _tables(act.traits),
+        "context": act.context,
+    }
     return matching.matches(rule.pattern, subject)
 
 
@@ -104,8 +111,10 @@ def _points(rule: Rule, act: Interaction | Entry) -> Decimal | None:
     value = valued(act.properties, rule.points_from.property)
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
-    points = (Decimal(str(value)) * rule.points_from.factor).quantize(_DISPLAYED)
-    return min(max(points, rule.points_from.min), rule.points_from.max)
+    points = Decimal(str(value)) * rule.points_from.factor
+    # Held to its bounds first: a stranger's number may have more digits than can be rounded.
+    held = min(rule.points_from.max, max(rule.points_from.min, points))
+    return held.quantize(_DISPLAYED)
 
 
 def _payment(
@@ -117,11 +126,13 @@ def _payment(
     rule: Rule | None = None,
 ) -> Payment:
     part = model.dimensions[dimension]
+    # What our people took never expires: the score would rise by itself on that day.
+    expires = part.expires_months is not None and points >= 0
     counter = Counter.earning(
         dimension,
         act.occurred_at,
         half_life_days=part.half_life_days,
-        monthly=part.expires_months is not None,
+        monthly=expires,
         audience=rule.audience if rule else None,
     )
     return Payment(
@@ -186,7 +197,7 @@ def scorecard(lead: Lead, model: Model, now: datetime) -> Scorecard:
         earned[FIT] = total(r.points for r in model.fit.rules if matching.matches(r.when, who))
         caps[FIT] = model.fit.cap
     earned = {name: points.quantize(_DISPLAYED) for name, points in earned.items()}
-    points = {name: max(_capped(earned[name], caps[name]), Decimal(0)) for name in earned}
+    points = {name: max(Decimal(0), _capped(earned[name], caps[name])) for name in earned}
     scores = {
         name: _capped(total(points[d] for d in score.dimensions if d in points), score.cap)
         for name, score in model.all_scores.items()
@@ -240,16 +251,27 @@ def seen(lead: Lead, model: Model) -> Mapping[str, int]:
 
 def subject(lead: Lead) -> Mapping[str, Any]:
     """Return what patterns on a lead look at: its traits, its groups', its mailbox."""
-    known: dict[str, Any] = {}
-    for name, value in lead.traits.items():
-        *tables, last = name.split(".")
-        table = known
-        for part in tables:
-            table = table.setdefault(part, {})
-        table[last] = value
+    known = _tables(lead.traits)
     if lead.email:
         domain = lead.email.rpartition("@")[2]
         known["email"] = _Mailbox(domain)
+    return known
+
+
+def _tables(traits: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the traits as patterns ask for them, `group.employees` in a table `group`.
+
+    A trait `group` of an older model gives way to such a table.
+    """
+    known: dict[str, Any] = {}
+    for name in sorted(traits):
+        *tables, last = name.split(".")
+        table = known
+        for part in tables:
+            if not isinstance(table.get(part), dict):
+                table[part] = {}
+            table = table[part]
+        table[last] = traits[name]
     return known
 
 

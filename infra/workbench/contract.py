@@ -1,4 +1,4 @@
-"""Write the published contract to `events/messages/`: a JSON Schema and an example of each type.
+"""Write what is generated: JSON Schema and an example of each message, JSON Schema of the model.
 
     python -m infra.workbench.contract
 
@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+from infra.workbench import model_schema
 from leadscoring import contract, explanation
 from leadscoring.contract import LeadPromoted, LeadStageChanged
 from leadscoring.decay import Counter
@@ -40,9 +41,9 @@ JANE = Identity.of_email("jane@example.com")
 TRAITS = {"firstName": "Jane", "company": "Example GmbH", "employees": 120}
 
 
-def files() -> dict[str, str]:
-    """Return the text of each file by its name."""
-    found: dict[str, str] = {}
+def files() -> dict[Path, str]:
+    """Return the text of each file."""
+    found = {model_schema.FILE: _text(model_schema.schema())}
     for kind, before, after in (
         (LeadPromoted, "engaged", "mql"),
         (LeadStageChanged, "nurtured", "engaged"),
@@ -51,8 +52,8 @@ def files() -> dict[str, str]:
         schema = kind.model_json_schema(mode="serialization")
         schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
         example = json.loads(_example(before, after).model_dump_json())
-        found[f"{name}.schema.json"] = _text(schema)
-        found[f"{name}.example.json"] = _text(example)
+        found[MESSAGES / f"{name}.schema.json"] = _text(schema)
+        found[MESSAGES / f"{name}.example.json"] = _text(example)
     return found
 
 
@@ -107,6 +108,6 @@ def _text(document: object) -> str:
 
 
 if __name__ == "__main__":
-    for file_name, text in files().items():
-        (MESSAGES / file_name).write_text(text)
-        print(f"wrote {MESSAGES / file_name}")
+    for path, text in files().items():
+        path.write_text(text, encoding="utf-8")
+        print(f"wrote {path}")

@@ -43,6 +43,10 @@ def test_an_artifact_holds_nothing_that_no_function_reads(artifacts: dict[str, P
         assert found.isdisjoint(
             {".lock", "bin", "boto3", "botocore", "Makefile", "requirements.txt", "tests", "wheels"}
         )
+        assert found.isdisjoint({"model.lock", "model.schema.json"})
+        assert not {"lint", "lines.py"} & {
+            path.name for path in (artifact / "leadscoring").iterdir()
+        }
 
 
 def test_every_module_comes_compiled_for_lambda(artifacts: dict[str, Path]) -> None:
@@ -63,11 +67,20 @@ def test_an_artifact_stays_small(artifacts: dict[str, Path]) -> None:
 
 
 def test_a_wrong_model_stops_the_build_and_says_where(project: Project) -> None:
+    text = (project.root / "functions/model.toml").read_text(encoding="utf-8")
+    line = text[: text.index("\npoints = 1\n")].count("\n") + 2
     project.edit("functions/model.toml", "\npoints = 1\n", "\npoint = 1\n")
     built = project.build("Collect")
     assert built.returncode != 0
-    assert "functions/model.toml is wrong:\nrules.0.points: Field required" in built.stdout
+    assert f"model.toml:{line}: error: rules.page.point: there is no such key" in built.stdout
     assert "Traceback" not in built.stdout
+
+
+def test_a_model_that_pays_otherwise_under_its_old_number_stops_the_build(project: Project) -> None:
+    project.edit("functions/model.toml", "\npoints = 1\n", "\npoints = 2\n")
+    built = project.build("Collect")
+    assert built.returncode != 0
+    assert "error: number: what the rules pay has changed" in built.stdout
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -1,6 +1,7 @@
 """What leads do in the tests, and what the table then says of them."""
 
 from collections import Counter
+from decimal import Decimal
 from typing import Any
 
 from infra.local.stack import PUBLIC_KEY, SECRET_KEY, LocalStack
@@ -64,3 +65,25 @@ def ledger_sums(stack: LocalStack, email: str) -> dict[str, int]:
                 sums[f"seen:{paid['M']['rule']['S']}"] += 1
                 sums[paid["M"]["counter"]["S"]] += int(paid["M"]["units"]["N"])
     return {name: total for name, total in sums.items() if total}
+
+
+def allowances(stack: LocalStack, email: str) -> dict[str, Decimal]:
+    """Return how much the lead has used of each allowance, by the table's own count."""
+    pk = lead_item(stack, email)["pk"]
+    return {
+        item["sk"]["S"].removeprefix("LIMIT#"): Decimal(item["used"]["N"])
+        for item in stack.items("LIMIT#")
+        if item["pk"] == pk
+    }
+
+
+def ledger_uses(stack: LocalStack, email: str) -> dict[str, Decimal]:
+    """Return the same, added up again from what payments in the lead's ledger used."""
+    uses: dict[str, Decimal] = {}
+    pk = lead_item(stack, email)["pk"]
+    for entry in stack.items("INTERACTION#"):
+        for paid in entry["paid"]["L"] if entry["pk"] == pk else ():
+            if "used" in paid["M"]:
+                name = paid["M"]["allowance"]["S"]
+                uses[name] = uses.get(name, Decimal(0)) + Decimal(paid["M"]["used"]["N"])
+    return uses

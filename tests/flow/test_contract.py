@@ -11,6 +11,7 @@ import pytest
 from infra.local.engine import clock_at
 from infra.local.stack import LocalStack
 from infra.workbench import contract as written
+from infra.workbench import model_schema
 from leadscoring.contract import MESSAGES, from_sns
 
 EVENTS = Path(__file__).parents[2] / "events"
@@ -19,7 +20,7 @@ PROMOTED = json.loads((EVENTS / "messages/mqlambda.lead.promoted.v1.example.json
 
 def test_the_files_are_what_the_models_say_now() -> None:
     expected = written.files()
-    actual = {path.name: path.read_text() for path in written.MESSAGES.iterdir()}
+    actual = {path: path.read_text() for path in (*written.MESSAGES.iterdir(), model_schema.FILE)}
     assert actual == expected, "run `make contract`"
 
 

@@ -96,7 +96,7 @@ def test_a_pattern_of_known_words_is_accepted(pattern: dict[str, Any]) -> None:
         ({"any": {}}, "any: it takes a list of patterns"),
         ({"all": []}, "all: it takes a list of patterns"),
         ({"not": []}, "not: it takes a pattern"),
-        ({"any": [{"not": path()}]}, "properties.path: a field takes a list of values"),
+        ({"any": [{"not": path()}]}, "any.0.not.properties.path: a field takes a list of values"),
         (path({"prefix": 5}), "properties.path: unknown word {'prefix': 5}"),
         (path({"prefix": "/", "suffix": "/"}), "properties.path: unknown word"),
         (path({}), "properties.path: unknown word {}"),
