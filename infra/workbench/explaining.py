@@ -70,7 +70,7 @@ def shown(lead: Lead, why: Explanation) -> RenderableType:
         for reason in (reason for reason in why.reasons if reason.dimension == name):
             when = to_text(reason.occurred_at)[:16].replace("T", " ")
             points = (f"{reason.earned:g}", _taken(reason), f"{reason.points_now:.3f}")
-            bill.add_row(when, reason.name, reason.rule, *points)
+            bill.add_row(when, printable(reason.name), reason.rule, *points)
         for line in (line for line in why.lines if line.of == name):
             bill.add_row("", "", line.by, "", "", f"{line.points:.3f}", style="dim")
         bill.add_row("", "", name, "", "", f"{part.points:.3f}", style="bold", end_section=True)
@@ -84,13 +84,21 @@ def shown(lead: Lead, why: Explanation) -> RenderableType:
 def _headline(lead: Lead, why: Explanation) -> str:
     card = why.scorecard
     parts = [
-        lead.email or lead.id,
-        f"{lead.stage}, cycle {lead.cycle}",
         f"score {card.score:.3f}",
+        f"{lead.stage}, cycle {lead.cycle}",
         *(f"{kind} {value}" for kind, value in _kinds(why)),
-        f"at {to_text(card.at)} by model {card.model}",
     ]
-    return " · ".join(parts) + (f"\n{why.note}" if why.note else "")
+    lines = [
+        printable(lead.email or lead.id),
+        " · ".join(parts),
+        f"at {to_text(card.at)}, by model {card.model}",
+    ]
+    return "\n".join([*lines, why.note] if why.note else lines)
+
+
+def printable(text: str) -> str:
+    """Return the text without what would move a terminal's cursor: strangers sent it."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 def _kinds(why: Explanation) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from rich.console import RenderableType
+
 from leadscoring import lifecycle, scoring
 from leadscoring.lead import Change, Entry, Lead
 from leadscoring.model import MQL, Model
@@ -22,7 +24,7 @@ class Backward(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What a rescore does to one lead: entries paid otherwise, its score, where it will stand."""
+    """What a rescore does to one lead: entries paid otherwise, its score, where that moves it."""
 
     lead: Lead
     entries: int
@@ -89,7 +91,7 @@ def rescore(
         if effect.promotes and outcome.promotions >= most_promotions:
             outcome.stopped = True
             return outcome
-        if effect.changed:
+        if effect.changed or effect.lead.rescoring_until:
             _pay_again(store, effect.lead.id, model, now)
         outcome.count(effect)
         progress(effect)
@@ -122,16 +124,22 @@ def effect_on(lead: Lead, entries: list[Entry], model: Model, now: datetime) -> 
         raise Backward(f"model {newer} has paid entries of this table, and this is {model.number}")
     paid = {(entry.trust, entry.message_id): entry.paid for entry in entries}
     again = scoring.repay(entries, model)
-    before, after = scoring.remember(lead, entries), scoring.remember(lead, again)
-    card = scoring.scorecard(after, model, now)
+    (before, moved_anyway), (after, moved) = (
+        _judged(scoring.remember(lead, ledger), model, now) for ledger in (entries, again)
+    )
     return Effect(
         lead=lead,
         entries=len(entries),
         changed=sum(paid[entry.trust, entry.message_id] != entry.paid for entry in again),
-        score_before=scoring.scorecard(before, model, now).score,
-        score_after=card.score,
-        change=lifecycle.decide(after, card, model),
+        score_before=before,
+        score_after=after,
+        change=None if moved == moved_anyway else moved,
     )
+
+
+def _judged(lead: Lead, model: Model, now: datetime) -> tuple[float, Change | None]:
+    card = scoring.scorecard(lead, model, now)
+    return card.score, lifecycle.decide(lead, card, model)
 
 
 def _effects(
@@ -161,3 +169,19 @@ def _note(store: Store, model: Model, cursor: str | None) -> None:
         store.note_rescore_place(model.number, cursor)
     except Refused:
         raise Backward(f"a newer model than {model.number} is paying this table") from None
+
+
+def shown(outcome: Outcome, model: Model, *, dry_run: bool) -> RenderableType:
+    """Return for people what a rescore came to, or would come to."""
+    would = "would be" if dry_run else "are"
+    lines = [
+        f"{outcome.leads:,} leads, {outcome.entries:,} ledger entries",
+        f"{outcome.changed_entries:,} entries {would} paid otherwise by model {model.number}",
+        f"{outcome.changed_leads:,} leads {would} worth something else now",
+        *(f"{n:,} {would} moved: {passage}" for passage, n in sorted(outcome.stages.items())),
+    ]
+    if outcome.stopped:
+        lines.append(
+            "stopped before one promotion too many: look at the promoted leads, then run it again"
+        )
+    return "\n".join(lines)

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from rich.console import RenderableType
+
 from leadscoring import scoring
 from leadscoring.decay import Counter
 from leadscoring.lead import Entry, Lead, Payment
@@ -204,3 +206,16 @@ def _differences(
             yield f"{of} by {rule}", str(stored), str(expected)
     if not abs(has.points) <= abs(has.earned):
         yield f"points by {rule}", str(has.points), f"at most {has.earned}"
+
+
+def shown(report: Report) -> RenderableType:
+    """Return for people what a verification found."""
+    lines = [str(difference) for difference in report.differences]
+    checked = f"{report.leads:,} leads, {report.entries:,} ledger entries"
+    if report.unknown:
+        unknown = f"{report.unknown:,} entries were paid by models that are not here"
+        lines.append(f"{unknown}: give their files by --model")
+    if report.repaired:
+        lines.append(f"{report.repaired:,} leads repaired")
+    verdict = f"{len(report.differences):,} differences" if report.differences else "all is right"
+    return "\n".join([*lines, f"{checked}: {verdict}"])
