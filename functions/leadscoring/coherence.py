@@ -70,7 +70,8 @@ def _rule_faults(rule: "Rule", model: "Model") -> Iterator[Fault]:
         yield _unknown(("dimension",), "dimension", rule.dimension, model.dimensions)
     elif model.dimensions[rule.dimension].expires_months and rule.least < 0:
         # A score would rise by itself on the day when the penalty ends.
-        yield Fault(("points",), "no points can be taken away where points expire")
+        place: Place = ("points_from", "min") if rule.points_from else ("points",)
+        yield Fault(place, "no points can be taken away where points expire")
     if rule.audience and rule.audience not in model.audiences:
         yield _unknown(("audience",), "audience", rule.audience, model.audiences)
     for form in rule.form:

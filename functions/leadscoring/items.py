@@ -88,6 +88,8 @@ def change_item(change: Change) -> Item:
         "why": change.why,
         "who": change.who,
         "at": to_text(change.at),
+        **({"gate": change.gate} if change.gate else {}),
+        **({"seen_before": change.seen_before} if change.seen_before is not None else {}),
     }
 
 
@@ -104,6 +106,8 @@ def change(item: Item) -> Change:
         at=from_text(item["at"]),
         published_at=_instant(item.get("published_at")),
         published_as=item.get("published_as"),
+        gate=item.get("gate"),
+        seen_before=_whole(item["seen_before"]) if "seen_before" in item else None,
     )
 
 
@@ -122,10 +126,14 @@ def lead(item: Item) -> Lead:
         seen={name: int(value) for name, value in _under("seen:", item)},
         traits={name: json.loads(trait["value"]) for name, trait in _under("trait:", item)},
         stage_since=_instant(item.get("stage_since")),
-        seen_before={name: int(value) for name, value in item.get("seen_before", {}).items()},
+        seen_before=_whole(item.get("seen_before", {})),
         gate=item.get("gate"),
         rescoring_until=_instant(item.get("rescoring_until")),
     )
+
+
+def _whole(numbers: Item) -> dict[str, int]:
+    return {name: int(value) for name, value in numbers.items()}
 
 
 def _under(prefix: str, item: Item) -> Iterator[tuple[str, Any]]:

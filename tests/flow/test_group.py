@@ -149,11 +149,11 @@ def test_a_company_and_a_person_of_one_word_are_two(stack: LocalStack) -> None:
     email = "two@example.com"
     identify(stack, email, {"employees": 1})
     group(stack, email, {"employees": 250}, at=NOON + HOUR)
-    told = {"traits": {"name": "ACME"}, "context": {"traits": HEAD}}
+    told = {"traits": {"name": "ACME"}, "context": {"traits": {**HEAD, "employees": 2}}}
     post(stack, "group", {"userId": email, **told}, at=NOON + 2 * HOUR)
 
     assert lead(stack, email=email)["traits"] == {
-        "employees": 1,
+        "employees": 2,
         "jobTitle": "Head of IT",
         "group.employees": 250,
         "group.name": "ACME",

@@ -24,7 +24,7 @@ retention_days = 730
 properties = []
 traits = ["jobTitle", "country"]
 dimensions.interest = { half_life_days = 10, cap = 300 }
-scores.interest.dimensions = ["interest"]
+scores.whole.dimensions = ["interest"]
 grades = { A = 20, B = 10 }
 recycling.cool_down_days = 14
 
