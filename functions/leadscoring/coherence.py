@@ -5,12 +5,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from leadscoring import matching
-from leadscoring.criteria import FIT, MQL, Condition
+from leadscoring.criteria import ADJUSTMENT, FIT, MQL, Condition
 from leadscoring.faults import Fault, Place, instead_of
 
 if TYPE_CHECKING:
     from leadscoring.model import Model, Rule
 
+# An interaction, its lead and the allowances of all rules that match it are one transaction.
+_MOST_LIMITS = 98
 _OF_A_MAILBOX = frozenset({"email.domain", "email.kind"})
 
 
@@ -22,6 +24,8 @@ def faults(model: "Model") -> Iterator[Fault]:
         yield Fault(("dimensions", FIT), message)
     for index, rule in enumerate(model.rules):
         yield from (Fault(("rules", index, *p), said) for p, said in _rule_faults(rule, model))
+    if sum(rule.limit is not None for rule in model.rules) > _MOST_LIMITS:
+        yield Fault(("rules",), f"at most {_MOST_LIMITS} rules may have a limit")
     yield from _score_faults(model)
     yield from _stage_faults(model)
     for place, pattern in lead_patterns(model):
@@ -66,6 +70,8 @@ def _twice(model: "Model") -> Iterator[Fault]:
 
 
 def _rule_faults(rule: "Rule", model: "Model") -> Iterator[Fault]:
+    if rule.name == ADJUSTMENT:
+        yield Fault(("name",), f"{ADJUSTMENT!r} is what points given by hand are called")
     if rule.dimension not in model.dimensions:
         yield _unknown(("dimension",), "dimension", rule.dimension, model.dimensions)
     elif model.dimensions[rule.dimension].expires_months and rule.least < 0:

@@ -11,6 +11,7 @@ from leadscoring.faults import Place
 
 MQL = "mql"
 FIT = "fit"
+ADJUSTMENT = "adjustment"
 
 type Name = Annotated[str, Field(pattern=faults.NAME)]
 type Bar = Annotated[Decimal, Field(gt=0, decimal_places=3)]

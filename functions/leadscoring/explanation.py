@@ -13,6 +13,7 @@ from leadscoring.lead import Change, Entry, Explanation, Lead, Line, Payment, Re
 from leadscoring.model import FIT, Model
 
 NO_RULE_MATCHED = "no rule matched"
+NOTHING_PAID = "the rules that matched pay 0 points"
 
 _THOUSANDTH = Decimal("0.001")
 
@@ -33,7 +34,7 @@ def explain(lead: Lead, entries: Iterable[Entry], model: Model, now: datetime) -
         scorecard=card,
         reasons=sorted(reasons, key=lambda r: (-r.points_now, r.occurred_at, r.rule)),
         lines=lines,
-        note=None if reasons or lines else NO_RULE_MATCHED,
+        note=None if reasons or lines else NOTHING_PAID if remembered.seen else NO_RULE_MATCHED,
     )
 
 

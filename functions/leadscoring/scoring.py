@@ -9,13 +9,12 @@ from decimal import Decimal
 from typing import Any
 
 from leadscoring import mailbox, matching
+from leadscoring.criteria import ADJUSTMENT
 from leadscoring.decay import Counter
 from leadscoring.interaction import Interaction, Trust, to_text
 from leadscoring.lead import DimensionScore, Entry, Lead, Payment, Scorecard
 from leadscoring.limits import Allowance, Tally, valued
 from leadscoring.model import FIT, Model, Rule
-
-ADJUSTMENT = "adjustment"
 
 _DISPLAYED = Decimal("0.001")
 

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from infra.local.engine import clock_at
@@ -446,15 +446,18 @@ def test_what_is_no_instant_is_named(stack: LocalStack, text: str) -> None:
 
 # Any history
 
+A_DAY = 24 * 60  # minutes
+
+# Enough of what makes an MQL that some become one.
 HISTORIES = st.lists(
     st.tuples(
-        st.sampled_from(sorted(ACTS)),
-        st.integers(0, 25 * 24 * 60),  # minutes after the one before
-        st.sampled_from([0, 0, 1, 24 * 60, 20 * 24 * 60]),  # minutes on the way
+        st.sampled_from([*sorted(ACTS), *["campaign", "demo", "german", "page"] * 4]),
+        st.sampled_from([0, 1, 10, 60, A_DAY, 4 * A_DAY, 45 * A_DAY]),  # minutes before it
+        st.sampled_from([0, 0, 1, A_DAY, 20 * A_DAY]),  # minutes on the way
         st.booleans(),
     ),
-    min_size=1,
-    max_size=8,
+    min_size=4,
+    max_size=9,
 )
 EXAMPLES = settings(
     max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
@@ -467,8 +470,22 @@ def live(stack: LocalStack, lead_id: str, at: datetime) -> Any:
     return json.loads(as_json(private.summary(private.store.lead(lead_id), at)))
 
 
+# An MQL that cools down, hears of itself from everybody, and comes back.
+RECYCLED = [
+    ("campaign", 0, 0, True),
+    ("demo", 60, 0, False),
+    ("page", 45 * A_DAY, 0, False),
+    ("german", 0, 20 * A_DAY, True),
+    ("american", 1, 0, True),
+    ("campaign", 4 * A_DAY, A_DAY, True),
+    ("demo", 0, 20 * A_DAY, False),
+    ("demo", 1, 1, True),
+]
+
+
 @EXAMPLES
 @given(HISTORIES)
+@example(RECYCLED)
 def test_the_score_from_the_ledger_as_of_an_instant_is_the_live_score_at_that_instant(
     stack: LocalStack, history: list[tuple[str, int, int, bool]]
 ) -> None:

@@ -22,7 +22,7 @@ retention_days = 365
 properties = []
 traits = ["jobTitle", "employees", "group.name", "group.employees", "group.industry"]
 dimensions.interest = { half_life_days = 30 }
-scores.interest.dimensions = ["interest"]
+scores.whole.dimensions = ["interest"]
 grades = { A = 40, B = 20, C = 10 }
 
 [[rules]]

@@ -318,7 +318,12 @@ def test_a_rival_is_none_of_us_by_its_address_alone(stack: LocalStack) -> None:
 
 
 @pytest.mark.parametrize(
-    ("traits", "grade"), [({"country": "DE"}, "B"), ({}, "F"), ({"jobTitle": "student"}, "F")]
+    ("traits", "grade"),
+    [
+        ({"country": "DE"}, "B"),
+        ({"country": "FR"}, "F"),
+        ({"country": "DE", "jobTitle": "student"}, "F"),
+    ],
 )
 def test_messages_carry_the_grade_as_an_attribute(
     stack: LocalStack, monkeypatch: pytest.MonkeyPatch, traits: dict[str, str], grade: str
@@ -332,7 +337,7 @@ def test_messages_carry_the_grade_as_an_attribute(
         return publish(**call)
 
     monkeypatch.setattr(sns, "publish", overheard)
-    email = f"graded.{'.'.join(traits)}@example.com".lower()
+    email = f"graded.{'.'.join(traits.values())}@example.com".lower()
 
     told(stack, email, traits)
     act(stack, email, "form", "demo", days=1)
@@ -381,3 +386,17 @@ def test_a_rescore_that_never_ended_holds_nobody_for_longer_than_it_said(stack: 
 
     assert act(stack, email, "demo", "demo", days=4.99 / 1440)["stage"] == "captured"
     assert act(stack, email, "page", days=5 / 1440)["stage"] == "mql"
+
+
+def test_a_rescore_brings_nobody_back_who_has_done_nothing(stack: LocalStack) -> None:
+    email = "nothing.done@example.com"
+    act(stack, email, "form", "form", "form")
+    left = act(stack, email, "page", days=25)
+    store = stack.functions["leads"].module.store
+    with clock_at(NOON + 100 * DAY):
+        store.begin_rescore(left["id"], NOON + 101 * DAY)
+        store.end_rescore(left["id"])
+        stack.pump()
+
+    assert lead(stack, email=email)["changes"] == left["changes"]
+    assert act(stack, email, "page", days=101)["stage"] == "captured"

@@ -122,10 +122,10 @@ def test_a_contradiction_is_placed() -> None:
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [
-        (at("x"), {"x"}),
-        (at("x", "y"), {"x", "y"}),
-        ({"any": [at("x"), at("y", 5)]}, {"x", "y", 5}),
-        ({**at({"prefix": "x"}), "all": [at("x")]}, {"x"}),
+        (at("x"), ["x"]),
+        (at("x", "y"), ["x", "y"]),
+        ({"any": [at("x"), at("y", 5)]}, ["x", "y", 5]),
+        ({**at({"prefix": "x"}), "all": [at("x")]}, ["x"]),
         ({"any": [at("x"), {"b": ["y"]}]}, None),
         (at("x", {"prefix": "y"}), None),
         ({}, None),
@@ -133,9 +133,9 @@ def test_a_contradiction_is_placed() -> None:
     ids=str,
 )
 def test_values_are_pinned_where_all_ways_pin_them(
-    pattern: dict[str, Any], expected: set[Any] | None
+    pattern: dict[str, Any], expected: list[Any] | None
 ) -> None:
-    assert values(pattern, ("a",)) == expected
+    assert values(pattern, ("a",)) == (expected and set(expected))
 
 
 def test_a_pattern_of_too_many_ways_is_not_looked_at() -> None:

@@ -161,6 +161,12 @@ def test_a_lead_without_any_reason_is_told_so() -> None:
     assert explain(JANE, told, SMALL, NOON).note is None
 
 
+def test_a_lead_whose_rules_pay_nothing_is_told_so_too() -> None:
+    free = Model.parse(MODEL.replace("points = -30\n", "points = 0\n"))
+    ledger = paid([act("Unsubscribed", trust=Trust.TRUSTED)], free)
+    assert explain(JANE, ledger, free, NOON).note == "the rules that matched pay 0 points"
+
+
 LIMITED_PENALTY = 'points = -30\nlimit = { points = 30, per = "day" }\n'
 FADING = "intent = { half_life_days = 30 }"
 

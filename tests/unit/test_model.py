@@ -184,6 +184,18 @@ def test_a_score_called_like_a_dimension_is_a_mistake() -> None:
         )
 
 
+def test_no_rule_is_called_as_points_by_hand_are() -> None:
+    with pytest.raises(ModelError, match="'adjustment' is what points given by hand are called"):
+        Model.parse(MODEL.replace('"page"', '"adjustment"'))
+
+
+def test_the_limits_of_all_rules_fit_into_one_transaction() -> None:
+    limited = 'on = "Read"\npoints = 1\ndimension = "intent"\nlimit = { times = 1, per = "day" }\n'
+    rules = "".join(f'[[rules]]\nname = "read-{n}"\n{limited}' for n in range(99))
+    with pytest.raises(ModelError, match="at most 98 rules may have a limit"):
+        Model.parse(MODEL.replace("[[stages]]", f"{rules}[[stages]]", 1))
+
+
 def test_all_stages_gone_is_a_mistake() -> None:
     with pytest.raises(ModelError, match="stages: the last stage must be 'mql'"):
         Model.parse("stages = []\n" + MODEL[: MODEL.index("[[stages]]")])

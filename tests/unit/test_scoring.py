@@ -318,7 +318,7 @@ ONCE = f'{FIVE}on = "Page Viewed"\nlimit = {{ times = 1, per = "ever" }}\n'
 
 def test_a_lead_remembers_counters_rules_seen_traits_and_when_it_last_acted() -> None:
     lead = scoring.remember(
-        replace(JANE, units={"points:old": 5}, seen={"gone": 3}, traits={"country": "FR"}),
+        replace(JANE, units={"points:old": 5}, seen={"gone": 3}, traits={"company": "Old"}),
         enter(
             model(ONCE),
             act(traits={"country": "DE"}, received_at=NOON + timedelta(days=3)),
@@ -836,5 +836,5 @@ def test_a_rule_that_is_gone_pays_nothing_any_more() -> None:
 
 
 def test_a_scorecard_says_when_it_is_of_and_by_which_model() -> None:
-    card = worth(model(ONCE), act())
-    assert (card.at, card.model, card.score) == (NOON, 7, 5)
+    card = worth(model(ONCE), act(), now=NOON + HOUR)
+    assert (card.at, card.model, card.score) == (NOON + HOUR, 7, 5)
