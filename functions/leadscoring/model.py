@@ -166,8 +166,8 @@ class Rule(Part):
     @cached_property
     def version(self) -> str:
         """Six hex digits of what it says: an edited rule counts its limits anew."""
-        said = self.model_dump_json(exclude={"name", "besides"}, exclude_defaults=True)
-        return hashlib.sha256(said.encode()).hexdigest()[:6]
+        said = self.model_dump(mode="json", exclude={"name", "besides"}, exclude_defaults=True)
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:6]
 
     def asks_of_an_interaction(self) -> Iterator[tuple[str, ...]]:
         """Return the paths of all that it reads: the ledger must keep them to pay it again."""

@@ -243,6 +243,9 @@ def test_an_edited_rule_counts_its_limits_anew_and_a_renamed_one_under_its_new_n
     unchanged = limited.replace("number = 7", "number = 8").replace("= 30\n", "= 60\n")
     assert version(unchanged) == version(limited)
     assert version(limited.replace('"download"', '"other"')) == version(limited)
+    two = f'{limited}when.properties.kind = ["e-book"]\nwhen.properties.title = ["A"]\n'
+    other_order = f'{limited}when.properties = {{ title = ["A"], kind = ["e-book"] }}\n'
+    assert version(two) == version(other_order)
 
 
 # What is paid
