@@ -46,12 +46,16 @@ def as_of(
     arrived = [entry for entry in entries if entry.received_at <= instant]
     made = [change for change in every if change.at <= instant]
     if len(made) < len(every):
-        following = every[len(made)]
+        following, last = every[len(made)], made[-1] if made else None
+        began = (change.seen_before for change in reversed(made) if change.seen_before is not None)
         lead = replace(
             lead,
             stage=following.from_stage,
-            cycle=made[-1].cycle if made else 1,
+            cycle=last.cycle if last else 1,
             changes=len(made),
+            stage_since=last.at if last else None,
+            gate=last.gate if last else None,
+            seen_before=next(began, {}),
         )
     return scoring.remember(lead, arrived), arrived, made
 

@@ -77,13 +77,30 @@ def pay_again(entry: Entry, model: Model) -> Entry:
     return replace(entry, model=model.number, paid=tuple(payments))
 
 
+def pay_all_again(entries: Iterable[Entry], model: Model) -> list[Entry]:
+    """Return the ledger in the order of its arrival, as a rescore by this model leaves it."""
+    arrived = _by_arrival(entries)
+    tally = Tally(model, uses(arrived))
+    return [tally.cut(pay_again(entry, model)) for entry in arrived]
+
+
 def repay(entries: Iterable[Entry], model: Model) -> list[Entry]:
     """Return the ledger in the order of its arrival, as this model would have paid it."""
-    tally = Tally(model)
-    arrived = sorted(entries, key=lambda entry: (entry.received_at, entry.message_id))
-    return [
-        tally.cut(replace(entry, model=model.number, paid=pay(entry, model))) for entry in arrived
-    ]
+    unpaid = [replace(entry, paid=()) for entry in entries]
+    return pay_all_again(unpaid, model)
+
+
+def uses(entries: Iterable[Entry]) -> dict[str, Decimal]:
+    """Return how much of each allowance the payments of these entries used."""
+    used: dict[str, Decimal] = {}
+    for payment in (payment for entry in entries for payment in entry.paid):
+        if payment.allowance:
+            used[payment.allowance] = used.get(payment.allowance, Decimal(0)) + payment.used
+    return used
+
+
+def _by_arrival(entries: Iterable[Entry]) -> list[Entry]:
+    return sorted(entries, key=lambda entry: (entry.received_at, entry.message_id))
 
 
 def _applies(rule: Rule, act: Interaction | Entry) -> bool:

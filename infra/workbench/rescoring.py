@@ -123,7 +123,7 @@ def effect_on(lead: Lead, entries: list[Entry], model: Model, now: datetime) -> 
     if newer := max((entry.model for entry in entries if entry.model > model.number), default=0):
         raise Backward(f"model {newer} has paid entries of this table, and this is {model.number}")
     paid = {(entry.trust, entry.message_id): entry.paid for entry in entries}
-    again = scoring.repay(entries, model)
+    again = scoring.pay_all_again(entries, model)
     (before, moved_anyway), (after, moved) = (
         _judged(scoring.remember(lead, ledger), model, now) for ledger in (entries, again)
     )

@@ -152,10 +152,7 @@ def _allowances(
     models: Mapping[int, Model],
     now: datetime,
 ) -> Iterator[Difference]:
-    used = dict.fromkeys(stored, _NONE)
-    for payment in (payment for entry in entries for payment in entry.paid):
-        if payment.allowance:
-            used[payment.allowance] = used.get(payment.allowance, _NONE) + payment.used
+    used = dict.fromkeys(stored, _NONE) | scoring.uses(entries)
     retention = timedelta(days=max(model.retention_days for model in models.values()))
     for allowance, amount in sorted(used.items()):
         ends_at = Allowance.parse(allowance).ends_at

@@ -156,6 +156,25 @@ def test_a_dry_run_counts_who_would_change_and_writes_nothing(
     assert "4 entries would be paid otherwise by model 2" in run("rescore", "--dry-run").stdout
 
 
+def test_what_a_limit_paid_in_one_order_is_not_paid_in_another(
+    stack: LocalStack, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited = tmp_path / "limited.toml"
+    text = settings.MODEL_FILE.read_text(encoding="utf-8")
+    once = 'points = 40\nlimit = { times = 1, per = "day" }\n'
+    limited.write_text(text.replace("points = 40\n", once), encoding="utf-8")
+    monkeypatch.setattr(settings, "MODEL_FILE", limited)
+    stack.load_functions()
+    # Of one moment: nothing but the order in the request says which was first.
+    with clock_at(NOON):
+        send(stack, [{**ACTS["form"], "userId": JANE, "messageId": id_} for id_ in ("b", "a")])
+    monkeypatch.setattr(cli, "MODEL_FILE", limited)
+
+    assert answer(run("rescore", "--dry-run", "--json"))["changed_entries"] == 0
+    assert answer(run("rescore", "--json"))["changed_entries"] == 0
+    assert run("verify").exit_code == 0
+
+
 def test_a_rescore_pays_the_ledger_again_and_the_stream_moves_the_leads(
     stack: LocalStack, run: Run, next_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
