@@ -133,8 +133,13 @@ def effect_on(lead: Lead, entries: list[Entry], model: Model, now: datetime) -> 
         changed=sum(paid[entry.trust, entry.message_id] != entry.paid for entry in again),
         score_before=before,
         score_after=after,
-        change=None if moved == moved_anyway else moved,
+        # What moves it anyway, for other points, is no effect of the rescore.
+        change=moved if _stage(moved) != _stage(moved_anyway) else None,
     )
+
+
+def _stage(change: Change | None) -> str | None:
+    return change.to_stage if change else None
 
 
 def _judged(lead: Lead, model: Model, now: datetime) -> tuple[float, Change | None]:

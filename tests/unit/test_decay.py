@@ -136,6 +136,8 @@ def test_a_counter_is_of_the_year_and_the_month_in_utc() -> None:
     assert Counter.earning("intent", tokyo, half_life_days=7).year == 2026
     monthly = Counter.earning("intent", tokyo, monthly=True, audience="dach")
     assert monthly.name == "points:intent@dach:2026-12"
+    later = Counter.earning("intent", tokyo + timedelta(days=60), monthly=True)
+    assert later.name == "points:intent:2027-03"
 
 
 def test_units_of_a_counter_without_half_life_are_millionths_of_points() -> None:

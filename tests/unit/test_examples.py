@@ -181,6 +181,8 @@ def test_limits_hold_within_an_example_as_they_do_for_a_lead() -> None:
 def test_points_of_an_interaction_that_happens_several_times_are_those_of_all_times() -> None:
     assert fails({**PAGE, "times": 2, "points": 8}, score=8) == []
     assert fails({**PAGE, "times": 2, "points": 4}, score=8) == ["Page Viewed pays 8 points, not 4"]
+    fair = {"name": "Fair Visited", "traits": {"country": "DE"}, "times": 2, "points": 7.5}
+    assert fails(fair, score=15) == ["Fair Visited pays 15 points, not 7.5"]
 
 
 def test_what_happened_earlier_is_played_first_wherever_it_stands() -> None:

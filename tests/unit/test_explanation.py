@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
+from typing import Any
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -85,10 +86,10 @@ enter.score = 50
 SMALL = Model.parse(MODEL)
 
 
-def act(name: str, hours: float = 0, **more: object) -> Interaction:
+def act(name: str, hours: float = 0, **more: Any) -> Interaction:
     at = NOON + timedelta(hours=hours)
     plain = Interaction(f"{name}-{hours}", None, name, at, at, Trust.PUBLIC, "f")
-    return replace(plain, **more)  # type: ignore[arg-type]
+    return replace(plain, **more)
 
 
 # One lead, in words
@@ -209,30 +210,39 @@ def test_the_trusted_share_is_what_others_than_the_public_brought_of_what_counts
     assert trusted_share(explain(JANE, paid(acts[2:], SMALL), SMALL, NOON).reasons) == 0
 
 
-def change(number: int, hours: float, to: str, cycle: int = 1) -> Change:
-    before = {1: "captured", 2: "nurtured", 3: "mql"}[number]
-    at = NOON + timedelta(hours=hours)
-    return Change(JANE.id, number, cycle, before, to, "why", "model 7", at)
+STAGES = ("captured", "mql", "recycled", "disqualified", "captured")
+
+
+def change(number: int, cycle: int = 1, **more: Any) -> Change:
+    """Return the change of that number, ten hours after the one before it."""
+    before, after = STAGES[number - 1 : number + 1]
+    at = NOON + timedelta(hours=10 * number)
+    return Change(JANE.id, number, cycle, before, after, "why", "model 7", at, **more)
 
 
 def test_a_lead_as_of_an_instant_stood_where_its_changes_until_then_had_brought_it() -> None:
     changes = [
-        change(3, 30, "recycled", cycle=2),
-        change(1, 10, "nurtured"),
-        change(2, 20, "mql"),
+        change(4, 2),
+        change(1),
+        change(2, 2, seen_before={"page": 3}),
+        change(3, 2, gate="student"),
     ]
-    stood = {
-        hours: as_of(JANE, [], changes, NOON + timedelta(hours=hours)) for hours in (9, 10, 29, 30)
+    now = replace(JANE, stage="captured", cycle=2, changes=4, seen_before={"page": 3})
+    stood = {}
+    for hours in (9.9, 10, 29.9, 39.9, 40):
+        at = NOON + timedelta(hours=hours)
+        lead, _, made = as_of(now, [], changes, at)
+        stood[hours] = (lead.stage, lead.cycle, lead.changes, lead.gate, lead.seen_before)
+        assert [each.number for each in made] == list(range(1, lead.changes + 1))
+        if made and hours < 40:
+            assert lead.stage_since == made[-1].at
+    assert stood == {
+        9.9: ("captured", 1, 0, None, {}),
+        10: ("mql", 1, 1, None, {}),
+        29.9: ("recycled", 2, 2, None, {"page": 3}),
+        39.9: ("disqualified", 2, 3, "student", {"page": 3}),
+        40: ("captured", 2, 4, None, {"page": 3}),
     }
-    assert {
-        hours: (lead.stage, lead.cycle, lead.changes) for hours, (lead, _, _) in stood.items()
-    } == {
-        9: ("captured", 1, 0),
-        10: ("nurtured", 1, 1),
-        29: ("mql", 1, 2),
-        30: ("engaged", 2, 3),  # as it stands now: nothing came after
-    }
-    assert [change.number for change in stood[29][2]] == [1, 2]
 
 
 def test_a_lead_as_of_an_instant_has_what_had_arrived_whenever_it_happened() -> None:

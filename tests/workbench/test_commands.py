@@ -156,6 +156,24 @@ def test_a_dry_run_counts_who_would_change_and_writes_nothing(
     assert "4 entries would be paid otherwise by model 2" in run("rescore", "--dry-run").stdout
 
 
+def test_who_is_moved_by_time_alone_is_not_counted_as_moved_by_the_rescore(
+    stack: LocalStack, run: Run, next_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people(stack)
+    exits = next_model.read_text(encoding="utf-8").replace(
+        "enter.score = 15\n", "enter.score = 15\nexit.below.score = 14\n"
+    )
+    next_model.write_text(exits, encoding="utf-8")
+    monkeypatch.setattr(cli, "MODEL_FILE", next_model)
+    # By then both models have everybody below the bar, for other points each.
+    monkeypatch.setattr(cli, "_now", lambda: NOON + timedelta(days=120))
+
+    outcome = answer(run("rescore", "--dry-run", "--json"))
+
+    assert outcome["changed_leads"] == 3
+    assert outcome["stages"] == {}
+
+
 def test_what_a_limit_paid_in_one_order_is_not_paid_in_another(
     stack: LocalStack, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
