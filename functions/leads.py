@@ -12,6 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
 from leadscoring import explanation, scoring, wire
+from leadscoring.criteria import BEYOND_MQL
 from leadscoring.interaction import (
     LEAD_ID_LENGTH,
     Identity,
@@ -20,7 +21,6 @@ from leadscoring.interaction import (
     to_millisecond,
 )
 from leadscoring.lead import Lead
-from leadscoring.lifecycle import BEYOND_MQL
 from leadscoring.model import MQL, Model
 from leadscoring.settings import AWS_CLIENT, MODEL_FILE, Settings
 from leadscoring.store import Store

@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from leadscoring import matching
-from leadscoring.criteria import ADJUSTMENT, FIT, MQL, Condition
+from leadscoring.criteria import ADJUSTMENT, BEYOND_MQL, FIT, MQL, Condition
 from leadscoring.faults import Fault, Place, instead_of
 
 if TYPE_CHECKING:
@@ -116,6 +116,10 @@ def _stage_faults(model: "Model") -> Iterator[Fault]:
     for key, _ in model.stages[0].placed() if model.stages else ():
         message = f"the first stage has no `{key}`: whoever is captured stands there"
         yield Fault(("stages", 0, key), message)
+    for index, stage in enumerate(model.stages):
+        if stage.name in BEYOND_MQL:
+            message = f"{stage.name!r} lies beyond {MQL!r}: no condition leads there"
+            yield Fault(("stages", index, "name"), message)
     for index, stage in enumerate(model.stages[1:], 1):
         if stage.enter is None:
             yield Fault(("stages", index), f"stage {stage.name!r} says nothing under `enter`")

@@ -10,6 +10,8 @@ from leadscoring import faults, matching
 from leadscoring.faults import Place
 
 MQL = "mql"
+SQL, CUSTOMER, RECYCLED, DISQUALIFIED = "sql", "customer", "recycled", "disqualified"
+BEYOND_MQL = frozenset({SQL, CUSTOMER, RECYCLED, DISQUALIFIED})
 FIT = "fit"
 ADJUSTMENT = "adjustment"
 

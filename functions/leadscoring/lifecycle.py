@@ -7,12 +7,16 @@ from decimal import Decimal
 from typing import Any
 
 from leadscoring import matching, scoring
-from leadscoring.criteria import Bars, Condition
+from leadscoring.criteria import (
+    CUSTOMER,
+    DISQUALIFIED,
+    RECYCLED,
+    SQL,
+    Bars,
+    Condition,
+)
 from leadscoring.lead import Change, Lead, Scorecard
 from leadscoring.model import CONSENT, MQL, Model
-
-SQL, CUSTOMER, RECYCLED, DISQUALIFIED = "sql", "customer", "recycled", "disqualified"
-BEYOND_MQL = frozenset({SQL, CUSTOMER, RECYCLED, DISQUALIFIED})
 
 
 def decide(lead: Lead, card: Scorecard, model: Model) -> Change | None:

@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from leadscoring import items
+from leadscoring.criteria import BEYOND_MQL
 from leadscoring.interaction import to_text
 from leadscoring.items import numbered
 from leadscoring.lead import Change, Lead
 from leadscoring.ledger import Ledger, Outdated
-from leadscoring.lifecycle import BEYOND_MQL
 from leadscoring.model import MQL
 from leadscoring.table import Image, Page, Refused, Table, Words, adds, plain
 

@@ -38,7 +38,7 @@ ALLOWED = {
     | {f"leadscoring.{name}" for name in ("model", "limits", "scoring", "items", "table")},
     "store": STANDARD
     | WORDS
-    | {f"leadscoring.{name}" for name in ("model", "lifecycle", "items", "table", "ledger")},
+    | {f"leadscoring.{name}" for name in ("criteria", "model", "items", "table", "ledger")},
     "lint": PURE
     | WORDS
     | {f"leadscoring.{name}" for name in (*DOWNWARD[:6], "lifecycle", "lines")}

@@ -10,9 +10,9 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from leadscoring import scoring
-from leadscoring.criteria import Condition, Stage
+from leadscoring.criteria import BEYOND_MQL, Condition, Stage
 from leadscoring.lead import Change, Lead, Scorecard
-from leadscoring.lifecycle import BEYOND_MQL, decide, moved
+from leadscoring.lifecycle import decide, moved
 from leadscoring.model import MQL, Model
 from leadscoring.settings import MODEL_FILE
 from tests.unit.histories import EXAMPLES, LEAD, START, end, histories, models, paid

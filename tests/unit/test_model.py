@@ -196,6 +196,12 @@ def test_the_limits_of_all_rules_fit_into_one_transaction() -> None:
         Model.parse(MODEL.replace("[[stages]]", f"{rules}[[stages]]", 1))
 
 
+@pytest.mark.parametrize("stage", ["sql", "customer", "recycled", "disqualified"])
+def test_a_stage_beyond_mql_is_none_of_the_models(stage: str) -> None:
+    with pytest.raises(ModelError, match=f"'{stage}' lies beyond 'mql'"):
+        Model.parse(MODEL.replace('"captured"', f'"{stage}"'))
+
+
 def test_all_stages_gone_is_a_mistake() -> None:
     with pytest.raises(ModelError, match="stages: the last stage must be 'mql'"):
         Model.parse("stages = []\n" + MODEL[: MODEL.index("[[stages]]")])

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from leadscoring.criteria import BEYOND_MQL
 from leadscoring.decay import Counter
 from leadscoring.interaction import LEAD_ID_LENGTH
-from leadscoring.lifecycle import BEYOND_MQL
 from leadscoring.model import Model, Rule
 
 KILOBYTE = 1024

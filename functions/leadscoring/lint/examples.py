@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from leadscoring.criteria import BEYOND_MQL
 from leadscoring.faults import Place, instead_of
-from leadscoring.lifecycle import BEYOND_MQL
 from leadscoring.lint.remarks import Remark, error, warning
 from leadscoring.lint.rules import names
 from leadscoring.model import FIT, Act, Expected, Model
