@@ -12,7 +12,7 @@ from leadscoring import mailbox, matching
 from leadscoring.criteria import ADJUSTMENT
 from leadscoring.decay import Counter
 from leadscoring.interaction import Interaction, Trust, to_text
-from leadscoring.lead import DimensionScore, Entry, Lead, Payment, Scorecard
+from leadscoring.lead import Change, DimensionScore, Entry, Lead, Payment, Scorecard
 from leadscoring.limits import Allowance, Tally, valued
 from leadscoring.model import FIT, Model, Rule
 
@@ -192,6 +192,17 @@ def claims(acts: Iterable[Interaction | Entry]) -> Claims:
             ours = (claim, json.dumps(value))
             strongest[name] = max(ours, strongest.get(name, ours))
     return strongest
+
+
+def seen_before_cycle(
+    entries: Iterable[Entry], changes: Iterable[Change]
+) -> Mapping[str, int] | None:
+    """Return how often each rule had been seen when the present cycle began; None in the first."""
+    opened_at = max((c.at for c in changes if c.seen_before is not None), default=None)
+    if opened_at is None:
+        return None
+    earlier = (entry for entry in entries if entry.received_at <= opened_at)
+    return Multiset(payment.rule for entry in earlier for payment in entry.paid)
 
 
 # What a lead is worth

@@ -3,7 +3,7 @@
 import secrets
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
@@ -90,10 +90,14 @@ class Store:
         expression = f"ADD {added} SET rescoring_until = {words.value(to_text(until))}"
         self._update_lead(lead_id, expression, words)
 
-    def end_rescore(self, lead_id: str) -> None:
-        """Let the lead be judged again: the stream shows it to `promote` at once."""
+    def end_rescore(self, lead_id: str, seen_before: Mapping[str, int] | None = None) -> None:
+        """Let the lead be judged again: the stream shows it to `promote` at once.
+
+        `seen_before` is how often rules had been seen when the cycle began, as they are paid now.
+        """
         words = Words()
-        expression = f"ADD {adds({'revision': 1}, words)} REMOVE rescoring_until"
+        noted = "" if seen_before is None else f" SET seen_before = {words.value(seen_before)}"
+        expression = f"ADD {adds({'revision': 1}, words)}{noted} REMOVE rescoring_until"
         self._update_lead(lead_id, expression, words)
 
     def rescore_place(self) -> tuple[int, str | None]:

@@ -166,7 +166,10 @@ def _pay_again(store: Store, lead_id: str, model: Model, now: Callable[[], datet
     store.begin_rescore(lead_id, now() + HELD)
     while store.ledger.pay_again(lead_id, list(store.ledger.entries(lead_id)), model):
         pass
-    store.end_rescore(lead_id)
+    entries, changes = store.ledger.entries(lead_id), store.changes(lead_id)
+    before = scoring.seen_before_cycle(entries, changes)
+    counted = before and {rule: n for rule, n in before.items() if rule in model.counted_rules}
+    store.end_rescore(lead_id, counted)
 
 
 def _note(store: Store, model: Model, cursor: str | None) -> None:

@@ -237,6 +237,39 @@ def test_a_rescore_stops_before_one_promotion_too_many_and_goes_on_from_there(
     assert [item["model"]["N"] for item in paid] == ["2", "2"]
 
 
+def test_what_was_seen_before_a_cycle_is_counted_as_it_is_paid_now(
+    stack: LocalStack, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two demo requests of the first cycle, then a model that no longer knows their like."""
+    text = settings.MODEL_FILE.read_text(encoding="utf-8") + "\n[recycling]\n"
+    text = text.replace("demo-requested = 1 }]\n", "demo-requested = 1 }]\nexit.below.score = 40\n")
+    first, second = tmp_path / "first.toml", tmp_path / "second.toml"
+    first.write_text(text, encoding="utf-8")
+    others = 'on = "Demo Requested"\nwhen.properties.kind = ["live"]'
+    second.write_text(
+        text.replace("number = 1\n", "number = 2\n").replace('on = "Demo Requested"', others),
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(settings, "MODEL_FILE", first)
+    stack.load_functions()
+    for days, act in ((0, "demo"), (0, "demo"), (60, "page")):
+        with clock_at(NOON + timedelta(days=days)):
+            send(stack, [{**ACTS[act], "userId": JANE}])
+            stack.pump()
+    assert lead_item(stack, JANE)["seen_before"]["M"]["demo-requested"]["N"] == "2"
+    monkeypatch.setattr(cli, "MODEL_FILE", second)
+
+    assert answer(run("rescore", "--json"))["changed_entries"] == 2
+
+    assert "demo-requested" not in lead_item(stack, JANE)["seen_before"]["M"]
+    monkeypatch.setattr(settings, "MODEL_FILE", second)
+    stack.load_functions()
+    with clock_at(NOON + timedelta(days=61)):
+        send(stack, [{**ACTS["demo"], "userId": JANE, "properties": {"kind": "live"}}])
+        stack.pump()
+        assert (lead(stack, email=JANE)["stage"], lead(stack, email=JANE)["cycle"]) == ("mql", 2)
+
+
 def test_a_rescore_goes_forward_only(
     stack: LocalStack, run: Run, next_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
