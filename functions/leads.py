@@ -1,7 +1,5 @@
 """The private API, under IAM: who is where, and why."""
 
-import json
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +9,8 @@ from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
-from leadscoring import explanation, scoring, wire
+from leadscoring import answers, explanation, scoring, wire
+from leadscoring.answers import Answer
 from leadscoring.criteria import BEYOND_MQL
 from leadscoring.interaction import (
     LEAD_ID_LENGTH,
@@ -20,25 +19,24 @@ from leadscoring.interaction import (
     Trust,
     to_millisecond,
 )
+from leadscoring.keys import Keyring
 from leadscoring.lead import Lead
 from leadscoring.model import MQL, Model
+from leadscoring.request import MESSAGE_BYTES, Arrival, Invalid, read_json
 from leadscoring.settings import AWS_CLIENT, MODEL_FILE, Settings
 from leadscoring.store import Store
 from leadscoring.table import BadCursor, Busy
-from leadscoring.wire import Arrival, Invalid
 
 PAGE = 50
 LARGEST_PAGE = 100
 
-type Answer = dict[str, Any]
-
 logger = Logger(service="leads")
-app = APIGatewayHttpResolver(serializer=wire.as_json)
+app = APIGatewayHttpResolver(serializer=answers.as_json)
 
 settings = Settings.from_env()
 model = Model.load(MODEL_FILE)
 store = Store(boto3.client("dynamodb", config=Config(**AWS_CLIENT)), settings.table_name)
-keys = store.keys()
+keyring = Keyring(store.keys)
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> Answer:
@@ -46,13 +44,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Answer:
     try:
         return app.resolve(event, context)
     except BadCursor as fault:
-        return _refusal(Invalid("invalid", "cursor", str(fault)))
+        return answers.refusal(Invalid("invalid", "cursor", str(fault)))
     except Invalid as fault:
-        return _refusal(fault)
+        return answers.refusal(fault)
     except Busy:
         logger.warning("the table is busy")
-        body = {"code": "busy", "field": "", "message": "not entered yet: please send it again"}
-        return _json(503, body, {"retry-after": "1"})
+        return answers.busy()
 
 
 @app.get("/leads")
@@ -68,8 +65,8 @@ def leads_at() -> Answer:
 @app.post("/leads/find")
 def find_lead() -> Answer:
     """Return the lead of an e-mail, a user id or an anonymous id: none stands in an address."""
-    body = wire.read_json(_body(), wire.MESSAGE_BYTES)
-    return _details(_known(_asked_for(body).lead_id(keys.lead_ids)))
+    body = read_json(_body(), MESSAGE_BYTES)
+    return _details(_known(_asked_for(body).lead_id(keyring.at(_now()).lead_ids)))
 
 
 @app.get("/leads/<lead_id>")
@@ -82,7 +79,7 @@ def read_lead(lead_id: str) -> Answer:
 def adjust(lead_id: str) -> Answer:
     """Enter points that somebody gives or takes by hand, with author and reason, once."""
     lead = _known(lead_id)
-    document = wire.read_json(_body(), wire.MESSAGE_BYTES)
+    document = read_json(_body(), MESSAGE_BYTES)
     context = app.current_event.raw_event["requestContext"]
     principal = context["authorizer"]["iam"]["userArn"]
     arrival = Arrival(_now(), context["requestId"], Trust.STAFF)
@@ -96,18 +93,6 @@ def read_ledger(lead_id: str) -> Answer:
     """Return a page of the lead's interactions with what each rule paid, in points and units."""
     page = store.ledger.page(_known(lead_id).id, _limit(), _cursor())
     return {"interactions": page.items, "next": page.next}
-
-
-def _refusal(fault: Invalid) -> Answer:
-    return _json(fault.status, fault.as_dict())
-
-
-def _json(status: int, body: Answer, headers: Mapping[str, str] | None = None) -> Answer:
-    return {
-        "statusCode": status,
-        "headers": {"content-type": "application/json", **(headers or {})},
-        "body": json.dumps(body),
-    }
 
 
 def _known(lead_id: str) -> Lead:

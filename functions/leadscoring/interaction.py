@@ -26,6 +26,7 @@ class IdentityKind(StrEnum):
     """What kind of name a message gives its lead."""
 
     EMAIL = "email"
+    LEAD_ID = "lead_id"
     USER_ID = "user_id"
     ANONYMOUS_ID = "anonymous_id"
 
@@ -60,7 +61,12 @@ class Identity:
         return self.value if self.kind is IdentityKind.EMAIL else None
 
     def lead_id(self, key: bytes) -> str:
-        """Return the lead's id: 32 hex digits of HMAC-SHA256(key, kind NUL value)."""
+        """Return the lead's id: 32 hex digits of HMAC-SHA256(key, kind NUL value).
+
+        Only we ourselves name a lead by its id, in what we have signed.
+        """
+        if self.kind is IdentityKind.LEAD_ID:
+            return self.value
         message = f"{self.kind}\0{self.value}".encode()
         return hmac.new(key, message, hashlib.sha256).hexdigest()[:LEAD_ID_LENGTH]
 
@@ -69,7 +75,8 @@ class Identity:
 class Interaction:
     """Something a lead did, or that was done about it. Times are UTC, in whole milliseconds.
 
-    Our own people name no identity: they know the lead by its id.
+    Our own people name no identity: they know the lead by its id. What a detector doubts is
+    withheld by it: it pays nothing and tells no traits, unless somebody overrules that.
     """
 
     message_id: str
@@ -82,6 +89,12 @@ class Interaction:
     properties: Mapping[str, Any] = field(default_factory=dict)
     traits: Mapping[str, Any] = field(default_factory=dict)
     context: Mapping[str, Any] = field(default_factory=dict)
+    withheld_by: str | None = None
+
+    @property
+    def is_withheld(self) -> bool:
+        """Tell whether it pays nothing, whatever the rules say."""
+        return self.withheld_by is not None
 
 
 def normalise_email(address: str) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 
 from leadscoring.decay import Counter
 from leadscoring.interaction import Trust, from_text, to_text
+from leadscoring.keys import Keys, SecretKey
 from leadscoring.lead import Change, Entry, Lead, Payment
-from leadscoring.scoring import Claims
+from leadscoring.scoring import FIRST_TOUCH, LAST_TOUCH, TRAIT, Claims
 
 type Item = dict[str, Any]
 
@@ -44,6 +45,8 @@ def entry_item(lead_id: str, entry: Entry) -> Item:
         "paid": paid(entry),
         "properties": json.dumps(entry.properties),
         **{name: json.dumps(table) for name, table in brought.items() if table},
+        **({"withheld_by": entry.withheld_by} if entry.withheld_by else {}),
+        **({"overruled": True} if entry.overruled else {}),
     }
 
 
@@ -74,6 +77,8 @@ def entry(item: Item) -> Entry:
         properties=json.loads(item["properties"]),
         traits=json.loads(item.get("traits", "{}")),
         context=json.loads(item.get("context", "{}")),
+        withheld_by=item.get("withheld_by"),
+        overruled=item.get("overruled", False),
     )
 
 
@@ -124,11 +129,35 @@ def lead(item: Item) -> Lead:
         updated_at=_instant(item.get("updated_at")),
         units={name: int(value) for name, value in item.items() if Counter.parse(name)},
         seen={name: int(value) for name, value in _under("seen:", item)},
-        traits={name: json.loads(trait["value"]) for name, trait in _under("trait:", item)},
+        traits={name: json.loads(trait["value"]) for name, trait in _under(TRAIT, item)},
         stage_since=_instant(item.get("stage_since")),
         seen_before=_whole(item.get("seen_before", {})),
         gate=item.get("gate"),
         rescoring_until=_instant(item.get("rescoring_until")),
+        first_touch=_told(FIRST_TOUCH, item),
+        last_touch=_told(LAST_TOUCH, item),
+    )
+
+
+def _told(name: str, item: Item) -> Any:
+    return json.loads(item[name]["value"]) if name in item else None
+
+
+def keys(item: Item) -> Keys:
+    """Return the stack's keys.
+
+    Secret keys stand under `secret:<digest>`, link keys under `link:<id>`, both with the instant
+    when they were made; under `webhook:<source>` a list of secrets, under `captcha:<provider>` one.
+    """
+    secrets = [SecretKey(name, from_text(made_at)) for name, made_at in _under("secret:", item)]
+    links = sorted(_under("link:", item), key=lambda link: link[1]["made_at"])
+    return Keys(
+        lead_ids=bytes.fromhex(item["lead_ids"]),
+        public=item["public"],
+        secrets=tuple(sorted(secrets, key=lambda key: key.made_at)),
+        links={name: bytes.fromhex(link["key"]) for name, link in links},
+        webhooks={name: tuple(secrets) for name, secrets in _under("webhook:", item)},
+        captchas=dict(_under("captcha:", item)),
     )
 
 
@@ -150,7 +179,7 @@ def _instant(text: str | None) -> datetime | None:
 
 def unbeaten(claims: Claims, item: Item) -> Claims:
     """Return the claims that are stronger than what the lead item holds."""
-    held = {name: item.get(f"trait:{name}", {"claim": "", "value": ""}) for name in claims}
+    held = {name: item.get(name, {"claim": "", "value": ""}) for name in claims}
     return {
         name: ours
         for name, ours in claims.items()

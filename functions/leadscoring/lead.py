@@ -15,6 +15,7 @@ class Lead:
 
     `seen_before` is how often rules had been seen when the present cycle began; `gate` shut the
     lead out; until `rescoring_until` its ledger is being paid again, and no stage is decided.
+    A touch says which campaign brought the lead, and when: the first one, and the last.
     """
 
     id: str
@@ -32,6 +33,8 @@ class Lead:
     seen_before: Mapping[str, int] = field(default_factory=dict)
     gate: str | None = None
     rescoring_until: datetime | None = None
+    first_touch: Mapping[str, str] | None = None
+    last_touch: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,10 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One interaction in the ledger, with what each rule paid under the model of that number."""
+    """One interaction in the ledger, with what each rule paid under the model of that number.
+
+    What a detector withheld pays nothing until somebody overrules it.
+    """
 
     message_id: str
     trust: Trust
@@ -76,6 +82,13 @@ class Entry:
     properties: Mapping[str, Any] = field(default_factory=dict)
     traits: Mapping[str, Any] = field(default_factory=dict)
     context: Mapping[str, Any] = field(default_factory=dict)
+    withheld_by: str | None = None
+    overruled: bool = False
+
+    @property
+    def is_withheld(self) -> bool:
+        """Tell whether it pays nothing, whatever the rules say."""
+        return self.withheld_by is not None and not self.overruled
 
 
 @dataclass(frozen=True, slots=True)

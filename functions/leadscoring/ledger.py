@@ -190,7 +190,7 @@ class Ledger:
             sets.append(f"{attribute} = if_not_exists({attribute}, {words.value(value)})")
         conditions = []
         for name, (claim, value) in claims.items():
-            trait, claimed = words.name(f"trait:{name}"), words.value(claim)
+            trait, claimed = words.name(name), words.value(claim)
             sets.append(f"{trait} = {words.value({'claim': claim, 'value': value})}")
             as_strong = f"{trait}.{words.name('value')} <= {words.value(value)}"
             conditions.append(

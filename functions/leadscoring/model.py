@@ -12,10 +12,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
-from leadscoring import coherence, faults, matching
+from leadscoring import coherence, matching
 from leadscoring.criteria import FIT as FIT
 from leadscoring.criteria import MQL as MQL
 from leadscoring.criteria import Cell, Grade, LeadPattern, Name, Part, Stage, listed, well_formed
+from leadscoring.doors import Form
 from leadscoring.faults import Fault, found_by_pydantic, refuse
 from leadscoring.faults import ModelError as ModelError
 
@@ -236,13 +237,6 @@ class Recycling(Part):
     cool_down_days: Annotated[int, Field(ge=0, le=3650)] = 0
 
 
-class Form(Part):
-    """A plain HTML form: what its interaction is called and where the visitor goes next."""
-
-    name: Annotated[str, Field(min_length=1, max_length=100)] = "Form Submitted"
-    redirect: Annotated[str, Field(pattern=faults.ADDRESS)] | None = None
-
-
 class Act(Part):
     """An interaction in an example; `points` is what all rules together should pay for it."""
 
@@ -360,7 +354,7 @@ class Model(Part):
     def kept(self) -> Mapping[str, frozenset[tuple[str, ...]]]:
         """The paths of properties and context that a ledger entry keeps: what is named or asked."""
         asked = {path for rule in self.rules for path in rule.asks_of_an_interaction()}
-        asked |= {("properties", name) for name in self.properties}
+        asked |= {("properties", name) for name in self.properties} | {("context", "campaign")}
         return {
             part: frozenset(path[1:] for path in asked if path[0] == part and len(path) > 1)
             for part in ("properties", "context")

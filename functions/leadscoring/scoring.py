@@ -19,7 +19,12 @@ from leadscoring.model import FIT, Model, Rule
 _DISPLAYED = Decimal("0.001")
 
 type Claims = Mapping[str, tuple[str, str]]
-"""Of each trait, how far and since when it is believed, and its value as JSON."""
+"""Of each attribute of a lead that is told, how far it is believed, and its value as JSON."""
+
+TRAIT = "trait:"
+FIRST_TOUCH, LAST_TOUCH = "touch:first", "touch:last"
+
+_LATER_FIRST = str.maketrans("0123456789", "9876543210")
 
 
 # What an interaction pays
@@ -27,6 +32,8 @@ type Claims = Mapping[str, tuple[str, str]]
 
 def pay(act: Interaction | Entry, model: Model) -> tuple[Payment, ...]:
     """Return what each rule that the act matches pays for it, before any limit."""
+    if act.is_withheld:
+        return ()
     if act.trust is Trust.STAFF:
         given, dimension = Decimal(str(act.properties["points"])), act.properties["dimension"]
         known = dimension in model.dimensions
@@ -56,6 +63,7 @@ def enter(interaction: Interaction, model: Model) -> Entry:
         else matching.pick(interaction.properties, model.kept["properties"]),
         traits={n: v for n, v in interaction.traits.items() if n in model.known_traits},
         context=matching.pick(interaction.context, model.kept["context"]),
+        withheld_by=interaction.withheld_by,
     )
     return replace(entry, paid=pay(entry, model))
 
@@ -170,28 +178,43 @@ def remember(lead: Lead, entries: Iterable[Entry]) -> Lead:
     for payment in (payment for entry in kept for payment in entry.paid):
         units[payment.counter] += payment.units
         seen[payment.rule] += 1
+    told = {name: json.loads(value) for name, (_, value) in claims(kept).items()}
     return replace(
         lead,
         interactions=len(kept),
         units=units,
         seen=seen,
-        traits={name: json.loads(value) for name, (_, value) in claims(kept).items()},
+        traits={name.removeprefix(TRAIT): told[name] for name in told if name.startswith(TRAIT)},
         updated_at=max((entry.received_at for entry in kept), default=None),
+        first_touch=told.get(FIRST_TOUCH),
+        last_touch=told.get(LAST_TOUCH),
     )
 
 
 def claims(acts: Iterable[Interaction | Entry]) -> Claims:
     """Return for each trait the strongest claim: a server's before the public's, then the latest.
 
-    "public" sorts before "trusted", so one comparison of texts decides both, in any order.
+    "public" sorts before "trusted", so one comparison of texts decides both, in any order. The
+    campaigns that brought the lead are claimed by time alone: by the latest, and by the earliest,
+    whose digits are turned round so that it is the strongest.
     """
     strongest: dict[str, tuple[str, str]] = {}
     for act in acts:
-        claim = f"{act.trust}#{to_text(act.occurred_at)}"
-        for name, value in act.traits.items():
+        for name, claim, value in () if act.is_withheld else _told(act):
             ours = (claim, json.dumps(value))
             strongest[name] = max(ours, strongest.get(name, ours))
     return strongest
+
+
+def _told(act: Interaction | Entry) -> Iterator[tuple[str, str, Any]]:
+    """Return what the act says of its lead: the attribute, the claim to it, the value."""
+    at = to_text(act.occurred_at)
+    for name, value in act.traits.items():
+        yield f"{TRAIT}{name}", f"{act.trust}#{at}", value
+    if campaign := act.context.get("campaign"):
+        touch = {**campaign, "at": at}
+        yield FIRST_TOUCH, at.translate(_LATER_FIRST), touch
+        yield LAST_TOUCH, at, touch
 
 
 def seen_before_cycle(

@@ -12,6 +12,7 @@ from leadscoring import items
 from leadscoring.criteria import BEYOND_MQL
 from leadscoring.interaction import to_text
 from leadscoring.items import numbered
+from leadscoring.keys import Keys
 from leadscoring.lead import Change, Lead
 from leadscoring.ledger import Ledger, Outdated
 from leadscoring.model import MQL
@@ -21,15 +22,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 PENDING_SHARDS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """The stack's own keys. Of secret keys only the SHA-256 digests are known."""
-
-    lead_ids: bytes
-    public: str
-    secret_digests: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +67,7 @@ class Store:
             made = self._table.update(("KEYS", "KEYS"), f"SET {', '.join(sets)}", "", words)
             self._table.write([made])
             item = self._table.get("KEYS", "KEYS") or {}
-        return Keys(
-            lead_ids=bytes.fromhex(item["lead_ids"]),
-            public=item["public"],
-            secret_digests=frozenset(item.get("secret_digests", ())),
-        )
+        return items.keys(item)
 
     # A rescore
 

@@ -1,18 +1,14 @@
-"""The wire: Segment's messages and plain HTML forms become interactions.
+"""The wire: Segment's messages become interactions.
 
 What Segment calls what: https://segment.com/docs/connections/spec/
 """
 
-import dataclasses
 import hashlib
 import json
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from datetime import UTC, datetime
 from typing import Annotated, Any, Self
-from urllib.parse import parse_qsl
 
 from pydantic import (
     AfterValidator,
@@ -23,22 +19,17 @@ from pydantic import (
     ValidationError,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_core import from_json
 
-from leadscoring.interaction import (
-    Identity,
-    IdentityKind,
-    Interaction,
-    Trust,
-    to_millisecond,
-    to_text,
+from leadscoring import campaign
+from leadscoring.interaction import Identity, IdentityKind, Interaction, to_millisecond
+from leadscoring.model import PAGE_VIEWED, Model, Points
+from leadscoring.request import (
+    BATCH_MESSAGES,
+    MESSAGE_BYTES,
+    Arrival,
+    Invalid,
+    check_shape,
 )
-from leadscoring.model import PAGE_VIEWED, Form, Model, Points
-
-MESSAGE_BYTES = 32_000
-BATCH_BYTES = 500_000
-BATCH_MESSAGES = 1_000
-PUBLIC_DAYS = 30
 
 CALLS: Mapping[str, str] = {
     "track": "track",
@@ -55,52 +46,8 @@ CALLS: Mapping[str, str] = {
 
 _KINDS = ("track", "identify", "page", "group")
 _GROUP = "group."
-_FORM_FIELDS = 100
-_STATUS = {
-    "unknown_key": 401,
-    "unknown_call": 404,
-    "unknown_form": 404,
-    "unknown_lead": 404,
-    "too_large": 413,
-    "unsupported_type": 415,
-}
 _TRAIT_CHARACTERS = 256
 _TRAIT_NUMBER = 2**53
-_GZIP = 31
-
-
-class Invalid(ValueError):
-    """The sender's mistake: a code for programs, the field, and a sentence for people."""
-
-    def __init__(self, code: str, field: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.field = field
-        self.message = message
-
-    @property
-    def status(self) -> int:
-        """The HTTP status that says the same."""
-        return _STATUS.get(self.code, 400)
-
-    def as_dict(self) -> dict[str, str]:
-        """Return the error as answers show it."""
-        return {"code": self.code, "field": self.field, "message": self.message}
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """How a request came in: when, through which door, and under which id."""
-
-    received_at: datetime
-    request_id: str
-    trust: Trust
-
-    def clamp(self, stated: datetime, model: Model) -> datetime:
-        """Return the stated instant, moved into the time that this sender may speak of."""
-        days = PUBLIC_DAYS if self.trust is Trust.PUBLIC else model.retention_days
-        earliest = self.received_at - timedelta(days=days)
-        return to_millisecond(min(max(stated, earliest), self.received_at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +152,7 @@ class _Message(_Document):
             return to_millisecond(arrival.received_at)
         try:
             corrected = arrival.received_at - (sent - stated) if sent else stated
-            return arrival.clamp(corrected, model)
+            return arrival.clamp(corrected, model.retention_days)
         except OverflowError:  # a clock in the year 1 or 9999 tells nothing
             return to_millisecond(arrival.received_at)
 
@@ -223,50 +170,6 @@ class _Adjustment(_Document):
 class _Batch(_Document):
     batch: list[Any]
     sent_at: _Instant | None = None
-
-
-def as_json(answer: object, indent: int | None = None) -> str:
-    """Return the answer as JSON: instants as text, points as numbers."""
-    return json.dumps(answer, default=_plain, indent=indent)
-
-
-def _plain(value: object) -> object:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    if isinstance(value, datetime):
-        return to_text(value)
-    if isinstance(value, Decimal):
-        return float(value)
-    raise TypeError(type(value).__name__)
-
-
-def inflate(body: bytes) -> bytes:
-    """Return what a gzip body holds, never more than a batch may have."""
-    inflater = zlib.decompressobj(_GZIP)
-    try:
-        plain = inflater.decompress(body, BATCH_BYTES + 1)
-    except zlib.error:
-        raise Invalid("invalid", "body", "the body is not gzip") from None
-    if not inflater.eof and len(plain) <= BATCH_BYTES:
-        raise Invalid("invalid", "body", "the gzip body is cut off")
-    return plain
-
-
-def read_json(body: bytes, limit: int) -> dict[str, Any]:
-    """Return the JSON object in the body.
-
-    Raises:
-        Invalid: it is too large, not JSON, or something else than an object.
-    """
-    if len(body) > limit:
-        raise Invalid("too_large", "body", f"the body has more than {limit} bytes")
-    try:
-        document = from_json(body, allow_inf_nan=False)
-    except ValueError:
-        raise Invalid("invalid", "body", "the body is not JSON") from None
-    if not isinstance(document, dict):
-        raise Invalid("invalid", "body", "the body is not a JSON object")
-    return document
 
 
 def read_call(kind: str, document: dict[str, Any], arrival: Arrival, model: Model) -> Reading:
@@ -293,33 +196,6 @@ def read_call(kind: str, document: dict[str, Any], arrival: Arrival, model: Mode
         first = reading.rejected[0]
         raise Invalid(first["code"], f"batch.0.{first['field']}", first["message"])
     return reading
-
-
-def read_form(name: str, form: Form, body: bytes, arrival: Arrival, model: Model) -> Interaction:
-    """Return the interaction of a urlencoded form; the same form sent twice a day is one.
-
-    Raises:
-        Invalid: it is too large, or has no e-mail to get in touch with.
-    """
-    fields = _read_fields(body)
-    try:
-        identity = Identity.of_email(fields.get("email", ""))
-    except ValueError as error:
-        raise Invalid("invalid", "email", f"the field email is {error}") from None
-    content = {"form": name, "email": identity.value, "fields": fields}
-    fingerprint = _fingerprint(content)
-    day = arrival.received_at.astimezone(UTC).date().isoformat()
-    return Interaction(
-        message_id=f"form-{_fingerprint([fingerprint, day])}",
-        identity=identity,
-        name=form.name,
-        occurred_at=to_millisecond(arrival.received_at),
-        received_at=to_millisecond(arrival.received_at),
-        trust=arrival.trust,
-        fingerprint=fingerprint,
-        properties={**fields, "form": name},
-        traits=_traits(fields, model),
-    )
 
 
 def read_adjustment(
@@ -354,7 +230,7 @@ def read_adjustment(
         occurred_at=at,
         received_at=at,
         trust=arrival.trust,
-        fingerprint=_fingerprint(properties),
+        fingerprint=fingerprint(properties),
         properties=properties,
     )
 
@@ -388,13 +264,16 @@ def _interaction(
     suffix: str,
     sent_at: datetime | None,
 ) -> Interaction:
+    check_shape(document)
     message = _Message.parse(document)
-    fingerprint = _fingerprint(
+    content = fingerprint(
         {name: value for name, value in document.items() if name not in ("sentAt", "writeKey")}
     )
     stated = message.original_timestamp or message.timestamp
-    generated = fingerprint if stated else f"{arrival.request_id}{suffix}"
+    generated = content if stated else f"{arrival.request_id}{suffix}"
     context = message.context.model_dump() if message.context else {}
+    properties = message.properties or {}
+    came_by = campaign.of(context, properties)
     return Interaction(
         message_id=message.message_id or generated,
         identity=message.identity(kind),
@@ -402,10 +281,10 @@ def _interaction(
         occurred_at=message.occurred_at(sent_at, arrival, model),
         received_at=to_millisecond(arrival.received_at),
         trust=arrival.trust,
-        fingerprint=fingerprint,
-        properties=message.properties or {},
-        traits=_traits(message.told_traits(kind), model),
-        context=context,
+        fingerprint=content,
+        properties=properties,
+        traits=known_traits(message.told_traits(kind), model),
+        context={**context, "campaign": came_by} if came_by else context,
     )
 
 
@@ -416,7 +295,7 @@ def _email(value: object) -> Identity | None:
         return None
 
 
-def _traits(table: Mapping[str, Any], model: Model) -> dict[str, Any]:
+def known_traits(table: Mapping[str, Any], model: Model) -> dict[str, Any]:
     """Return the traits that the model names, long texts cut: a lead item stays small."""
     known = ((name, table[name]) for name in sorted(model.known_traits) if name in table)
     return {
@@ -433,17 +312,12 @@ def _is_trait(value: object) -> bool:
     return isinstance(value, int | float) and abs(value) <= _TRAIT_NUMBER
 
 
-def _read_fields(body: bytes) -> dict[str, str]:
-    if len(body) > MESSAGE_BYTES:
-        raise Invalid("too_large", "body", f"the form has more than {MESSAGE_BYTES} bytes")
-    try:
-        pairs = parse_qsl(body.decode(errors="replace"), max_num_fields=_FORM_FIELDS)
-    except ValueError:
-        raise Invalid("invalid", "body", f"a form has at most {_FORM_FIELDS} fields") from None
-    return dict(pairs)
+def fingerprint(content: object) -> str:
+    """Return 32 hex digits of the content, by which a repeat with other content is told.
 
-
-def _fingerprint(content: object) -> str:
+    Raises:
+        Invalid: a number in it is out of range.
+    """
     try:
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except ValueError:  # 1e999 is JSON, but no number that anybody could give back

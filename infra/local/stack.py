@@ -26,9 +26,9 @@ from infra.local import engine, gateway
 from infra.local.gateway import ACCOUNT, Answer, Request
 from infra.local.mapping import EventSourceMapping, Stream
 from infra.local.template import ROOT, Schedule, Template
+from leadscoring.answers import as_json
 from leadscoring.contract import from_sns
 from leadscoring.interaction import to_text
-from leadscoring.wire import as_json
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -176,6 +176,7 @@ class LocalStack:
         }
 
     def _put_keys(self) -> None:
+        digest = hashlib.sha256(SECRET_KEY.encode()).hexdigest()
         self.dynamodb.put_item(
             TableName=self.table_name,
             Item={
@@ -183,7 +184,7 @@ class LocalStack:
                 "sk": {"S": "KEYS"},
                 "lead_ids": {"S": hashlib.sha256(b"local").hexdigest()},
                 "public": {"S": PUBLIC_KEY},
-                "secret_digests": {"SS": [hashlib.sha256(SECRET_KEY.encode()).hexdigest()]},
+                f"secret:{digest}": {"S": to_text(engine.now())},
             },
         )
 

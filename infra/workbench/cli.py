@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 
 from infra.workbench import explaining, linting, rescoring, verifying
 from infra.workbench.connection import LOCAL_URL, Connection, NoConnection, explained
-from leadscoring import wire
+from leadscoring import answers
 from leadscoring.lint.lock import LockError
 from leadscoring.model import Model, ModelError
 from leadscoring.settings import MODEL_FILE
@@ -83,7 +83,7 @@ class Workbench:
     def print_json(self, document: object) -> None:
         """Print for programs; without `--json`, print nothing."""
         if self.json:
-            print(wire.as_json(document, indent=2))
+            print(answers.as_json(document, indent=2))
 
 
 class Commands(TyperGroup):

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from infra.local.engine import clock_at
 from infra.local.stack import LocalStack
+from leadscoring.answers import as_json
 from leadscoring.interaction import to_text
-from leadscoring.wire import as_json
 from tests.flow.acts import Message, send
 from tests.flow.asking import lead
 from tests.flow.own_model import stack_with

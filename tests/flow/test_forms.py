@@ -9,7 +9,7 @@ import pytest
 from infra.local.engine import clock_at
 from infra.local.gateway import Answer
 from infra.local.stack import LocalStack, local_stack
-from leadscoring.model import Form
+from leadscoring.doors import Form
 from tests.flow.asking import everything, lead, ledger
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -57,7 +57,7 @@ def test_a_form_is_recorded_under_its_name_and_leads_to_its_own_page(
 
     assert (answer.status, answer.headers["location"]) == (303, f"/f/{form}")
     assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    assert f"<b>{form}</b>" in page.body.decode()
+    assert f"We have received your form {form}." in page.body.decode()
     (entry,) = ledger(stack, email=email)
     assert (entry["name"], entry["trust"]) == (event, "public")
 

