@@ -110,6 +110,8 @@ def summary(lead: Lead, now: datetime) -> Answer:
         "stage": lead.stage,
         "cycle": lead.cycle,
         "traits": lead.traits,
+        "first_touch": lead.first_touch,
+        "last_touch": lead.last_touch,
         "interactions": lead.interactions,
         "updated_at": lead.updated_at,
         "scorecard": scoring.scorecard(lead, model, now),

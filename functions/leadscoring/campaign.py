@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+CHARACTERS = 100
+
 # Segment's word for each UTM parameter: https://segment.com/docs/connections/spec/common/#context
 _WORDS = {
     "utm_source": "source",
@@ -12,7 +14,6 @@ _WORDS = {
     "utm_term": "term",
     "utm_content": "content",
 }
-_CHARACTERS = 100
 _ADDRESS_CHARACTERS = 4_000
 
 
@@ -47,7 +48,7 @@ def in_fields(fields: Mapping[str, str]) -> dict[str, str]:
 
 def _kept(table: Mapping[str, Any]) -> dict[str, str]:
     return {
-        word: value[:_CHARACTERS]
+        word: value[:CHARACTERS]
         for word in _WORDS.values()
         if isinstance(value := table.get(word), str) and value
     }

@@ -21,12 +21,32 @@ class _Published(BaseModel):
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
 
+class PublishedTouch(_Published):
+    """Which campaign brought the lead, by its UTM parameters, and when."""
+
+    at: AwareDatetime
+    source: str | None = None
+    medium: str | None = None
+    name: str | None = None
+    term: str | None = None
+    content: str | None = None
+
+
 class PublishedLead(_Published):
-    """Who it is: the stable id, and what is known for getting in touch."""
+    """Who it is: the stable id, what is known for getting in touch, and what brought it."""
 
     id: str
     email: str | None
     traits: dict[str, str | int | float | bool]
+    first_touch: PublishedTouch | None = None
+    last_touch: PublishedTouch | None = None
+
+    @classmethod
+    def of(cls, lead: Lead) -> Self:
+        """Return what subscribers learn of the lead itself."""
+        touches = {"first_touch": lead.first_touch, "last_touch": lead.last_touch}
+        told = {"id": lead.id, "email": lead.email, "traits": dict(lead.traits)}
+        return cls.model_validate({**told, **touches})
 
 
 class PublishedReason(_Published):
@@ -78,7 +98,7 @@ class _CloudEvent(_Published):
             subject=lead.id,
             time=change.at,
             data=StageData(
-                lead=PublishedLead(id=lead.id, email=lead.email, traits=dict(lead.traits)),
+                lead=PublishedLead.of(lead),
                 stage=change.to_stage,
                 previous_stage=change.from_stage,
                 why=change.why,

@@ -8,9 +8,9 @@ from typing import Any
 
 from leadscoring.decay import Counter
 from leadscoring.interaction import Trust, from_text, to_text
-from leadscoring.keys import Keys, SecretKey
+from leadscoring.keys import Keys, LinkKey, SecretKey
 from leadscoring.lead import Change, Entry, Lead, Payment
-from leadscoring.scoring import FIRST_TOUCH, LAST_TOUCH, TRAIT, Claims
+from leadscoring.scoring import FIRST_TOUCH, LAST_TOUCH, TRAIT, Claims, touch
 
 type Item = dict[str, Any]
 
@@ -134,31 +134,50 @@ def lead(item: Item) -> Lead:
         seen_before=_whole(item.get("seen_before", {})),
         gate=item.get("gate"),
         rescoring_until=_instant(item.get("rescoring_until")),
-        first_touch=_told(FIRST_TOUCH, item),
-        last_touch=_told(LAST_TOUCH, item),
+        first_touch=touch(FIRST_TOUCH, **item.get(FIRST_TOUCH, {})),
+        last_touch=touch(LAST_TOUCH, **item.get(LAST_TOUCH, {})),
     )
-
-
-def _told(name: str, item: Item) -> Any:
-    return json.loads(item[name]["value"]) if name in item else None
 
 
 def keys(item: Item) -> Keys:
     """Return the stack's keys.
 
-    Secret keys stand under `secret:<digest>`, link keys under `link:<id>`, both with the instant
-    when they were made; under `webhook:<source>` a list of secrets, under `captcha:<provider>` one.
+    Secret keys stand under `secret:<digest>`, with the instant when they were made and, after a
+    space, their name if they have one; link keys under `link:<id>`, with their instant; under
+    `webhook:<source>` a list of secrets, under `captcha:<provider>` one.
     """
-    secrets = [SecretKey(name, from_text(made_at)) for name, made_at in _under("secret:", item)]
+    secrets = [_secret_key(digest, *told.split(" ", 1)) for digest, told in _under("secret:", item)]
     links = sorted(_under("link:", item), key=lambda link: link[1]["made_at"])
     return Keys(
         lead_ids=bytes.fromhex(item["lead_ids"]),
         public=item["public"],
         secrets=tuple(sorted(secrets, key=lambda key: key.made_at)),
-        links={name: bytes.fromhex(link["key"]) for name, link in links},
+        links={
+            name: LinkKey(bytes.fromhex(link["key"]), from_text(link["made_at"]))
+            for name, link in links
+        },
         webhooks={name: tuple(secrets) for name, secrets in _under("webhook:", item)},
         captchas=dict(_under("captcha:", item)),
+        revision=int(item.get("revision", 0)),
     )
+
+
+def _secret_key(digest: str, made_at: str, name: str = "") -> SecretKey:
+    return SecretKey(digest, from_text(made_at), name)
+
+
+def keys_item(keys: Keys) -> Item:
+    """Return what stands in the table of all keys that can be changed."""
+    links = {
+        name: {"key": link.key.hex(), "made_at": to_text(link.made_at)}
+        for name, link in keys.links.items()
+    }
+    return {
+        **{f"secret:{k.digest}": f"{to_text(k.made_at)} {k.name}".strip() for k in keys.secrets},
+        **{f"link:{name}": link for name, link in links.items()},
+        **{f"webhook:{name}": list(secrets) for name, secrets in keys.webhooks.items()},
+        **{f"captcha:{name}": secret for name, secret in keys.captchas.items()},
+    }
 
 
 def _whole(numbers: Item) -> dict[str, int]:

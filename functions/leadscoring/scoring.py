@@ -24,7 +24,7 @@ type Claims = Mapping[str, tuple[str, str]]
 TRAIT = "trait:"
 FIRST_TOUCH, LAST_TOUCH = "touch:first", "touch:last"
 
-_LATER_FIRST = str.maketrans("0123456789", "9876543210")
+_TURNED_ROUND = str.maketrans("0123456789", "9876543210")
 
 
 # What an interaction pays
@@ -178,16 +178,20 @@ def remember(lead: Lead, entries: Iterable[Entry]) -> Lead:
     for payment in (payment for entry in kept for payment in entry.paid):
         units[payment.counter] += payment.units
         seen[payment.rule] += 1
-    told = {name: json.loads(value) for name, (_, value) in claims(kept).items()}
+    told = claims(kept)
     return replace(
         lead,
         interactions=len(kept),
         units=units,
         seen=seen,
-        traits={name.removeprefix(TRAIT): told[name] for name in told if name.startswith(TRAIT)},
+        traits={
+            name.removeprefix(TRAIT): json.loads(value)
+            for name, (_, value) in told.items()
+            if name.startswith(TRAIT)
+        },
         updated_at=max((entry.received_at for entry in kept), default=None),
-        first_touch=told.get(FIRST_TOUCH),
-        last_touch=told.get(LAST_TOUCH),
+        first_touch=touch(FIRST_TOUCH, *told.get(FIRST_TOUCH, ())),
+        last_touch=touch(LAST_TOUCH, *told.get(LAST_TOUCH, ())),
     )
 
 
@@ -201,7 +205,7 @@ def claims(acts: Iterable[Interaction | Entry]) -> Claims:
     strongest: dict[str, tuple[str, str]] = {}
     for act in acts:
         for name, claim, value in () if act.is_withheld else _told(act):
-            ours = (claim, json.dumps(value))
+            ours = (claim, json.dumps(value, separators=(",", ":")))
             strongest[name] = max(ours, strongest.get(name, ours))
     return strongest
 
@@ -212,9 +216,16 @@ def _told(act: Interaction | Entry) -> Iterator[tuple[str, str, Any]]:
     for name, value in act.traits.items():
         yield f"{TRAIT}{name}", f"{act.trust}#{at}", value
     if campaign := act.context.get("campaign"):
-        touch = {**campaign, "at": at}
-        yield FIRST_TOUCH, at.translate(_LATER_FIRST), touch
-        yield LAST_TOUCH, at, touch
+        yield FIRST_TOUCH, at.translate(_TURNED_ROUND), campaign
+        yield LAST_TOUCH, at, campaign
+
+
+def touch(which: str, claim: str = "", value: str = "") -> dict[str, str] | None:
+    """Return the campaign that such a claim tells of, and when; None if nobody claims any."""
+    if not claim:
+        return None
+    at = claim.translate(_TURNED_ROUND) if which == FIRST_TOUCH else claim
+    return {**json.loads(value), "at": at}
 
 
 def seen_before_cycle(

@@ -1,4 +1,4 @@
-"""Write what is generated: JSON Schema and an example of each message, JSON Schema of the model.
+"""Write what is generated: schemas and examples of messages, schemas of the model and the API.
 
     python -m infra.workbench.contract
 
@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from infra.workbench import model_schema
+from infra.workbench import model_schema, openapi
 from leadscoring import contract, explanation
 from leadscoring.contract import LeadPromoted, LeadStageChanged
 from leadscoring.decay import Counter
-from leadscoring.interaction import Identity, Trust
+from leadscoring.interaction import Identity, Trust, to_text
 from leadscoring.lead import Change, Entry, Lead, Payment
 from leadscoring.model import Model
 
@@ -37,13 +37,17 @@ stages = [{ name = "captured" }, { name = "mql", enter.score = 100 }]
 """)
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+PAST = NOW - timedelta(days=9)
 JANE = Identity.of_email("jane@example.com")
 TRAITS = {"firstName": "Jane", "company": "Example GmbH", "employees": 120}
 
 
 def files() -> dict[Path, str]:
     """Return the text of each file."""
-    found = {model_schema.FILE: _text(model_schema.schema())}
+    found = {
+        model_schema.FILE: _text(model_schema.schema()),
+        openapi.FILE: _text(openapi.document()),
+    }
     for kind, before, after in (
         (LeadPromoted, "engaged", "mql"),
         (LeadStageChanged, "nurtured", "engaged"),
@@ -81,6 +85,8 @@ def _example(before: str, after: str) -> contract.Message:
         stage=before,
         email=JANE.email,
         traits=TRAITS,
+        first_touch={"source": "newsletter", "name": "spring", "at": to_text(PAST)},
+        last_touch={"source": "google", "medium": "cpc", "name": "e-invoicing", "at": to_text(NOW)},
     )
     change = Change(
         lead_id=lead.id,

@@ -136,13 +136,18 @@ def _counters(lead: Lead, entries: Iterable[Entry]) -> Iterator[Difference]:
         ("", lead.units, expected.units),
         ("seen:", lead.seen, expected.seen),
         ("trait:", lead.traits, expected.traits),
+        ("touch:", _touches(lead), _touches(expected)),
         ("", {"interactions": lead.interactions}, {"interactions": expected.interactions}),
     ):
-        nothing = None if kind == "trait:" else 0
+        nothing = None if kind in ("trait:", "touch:") else 0
         for name in sorted(stored.keys() | right.keys()):
             pair = stored.get(name, nothing), right.get(name, nothing)
             if pair[0] != pair[1]:
                 yield Difference(lead.id, f"{kind}{name}", *pair)
+
+
+def _touches(lead: Lead) -> dict[str, object]:
+    return {"first": lead.first_touch, "last": lead.last_touch}
 
 
 def _allowances(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from leadscoring import campaign, scoring
 from leadscoring.criteria import BEYOND_MQL
 from leadscoring.decay import Counter
 from leadscoring.interaction import LEAD_ID_LENGTH
@@ -17,7 +18,7 @@ ITEM_BYTES_MAX = 400 * KILOBYTE
 
 
 class _Size(NamedTuple):
-    """How many bytes a value has at most, and how many it usually has."""
+    """How many bytes a value has at most, and how many it usually has: 0 if it is rarely there."""
 
     most: int
     usual: int
@@ -33,6 +34,8 @@ _CLAIM = len("trusted#") + _INSTANT.most
 # 256 characters as JSON text; those beyond Unicode's first plane are written as two escapes.
 _TRAIT = 256 * 12 + 2
 _MAP, _ELEMENT = 3, 1
+# A campaign's five words as JSON; usually three words of half a dozen characters.
+_CAMPAIGN = _Size(5 * (campaign.CHARACTERS * 12 + 14), 50)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ def lead_item(model: Model) -> LeadItem:
     )
     return LeadItem(
         most=sum(name + size.most for name, size in bare) + traits,
-        usual=sum(name + size.usual for name, size in bare),
+        usual=sum(name + size.usual for name, size in bare if size.usual),
     )
 
 
@@ -75,14 +78,18 @@ def _attributes(model: Model) -> Iterator[tuple[str, _Size]]:
         ("sk", "LEAD"),
         ("stage", max((*BEYOND_MQL, *(stage.name for stage in model.stages)), key=len)),
         ("by_stage", max(BEYOND_MQL, key=len)),
-        ("gate", max((gate.name for gate in model.fit.gates), key=len, default="")),
     ):
         yield name, _Size(len(text), len(text))
+    yield "gate", _Size(max((len(gate.name) for gate in model.fit.gates), default=0), 0)
     yield "email", _EMAIL
-    yield from ((name, _INSTANT) for name in ("stage_since", "updated_at", "rescoring_until"))
+    yield from ((name, _INSTANT) for name in ("stage_since", "updated_at"))
+    yield "rescoring_until", _Size(_INSTANT.most, 0)
     yield from ((name, _COUNT) for name in ("cycle", "revision", "changes", "interactions"))
     yield from ((counter.name, _SUM) for counter in _counters(model))
     yield from ((f"seen:{rule.name}", _COUNT) for rule in model.rules)
+    for name in (scoring.FIRST_TOUCH, scoring.LAST_TOUCH):
+        most, usual = (_map({"claim": _INSTANT.most, "value": size}) for size in _CAMPAIGN)
+        yield name, _Size(most, usual)
     if counted := model.counted_rules:
         most, usual = (_map(dict.fromkeys(counted, count)) for count in _COUNT)
         yield "seen_before", _Size(most, usual)
