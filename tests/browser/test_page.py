@@ -10,7 +10,7 @@ from queue import Empty, Queue
 from threading import Thread
 
 import pytest
-from playwright.sync_api import Browser, Dialog, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Dialog, Locator, Page, expect
 
 from infra.local.stack import SECRET_KEY
 
@@ -51,29 +51,12 @@ from leadscoring import settings
 settings.MODEL_FILE = Path(sys.argv[1])
 sys.exit(main())
 """
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 HOSTILE = "<img src=x onerror=alert(1)>"
 MINUS = "\N{MINUS SIGN}"
 HOSTILE_NAME = "<script>alert(2)</script>"
 READY_SECONDS = 60
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not CHROMIUM.exists() and not os.environ.get("CI"), reason=f"needs {CHROMIUM}"
-    ),
-]
-expect.set_options(timeout=20_000)
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
@@ -97,14 +80,6 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield _ready(stack, errors)
         finally:
             stack.terminate()
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
