@@ -1,0 +1,43 @@
+"""How AWS's services are at the moment, as the functions meet them."""
+
+from urllib.parse import urlsplit
+
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
+from moto.core.models import botocore_stubber
+
+from infra.local.stack import LocalStack
+
+WELL, DOWN, LOSSY = "well", "down", "lossy"
+
+
+class Weather:
+    """Each service is well, or down, or does its work and loses the answer."""
+
+    def __init__(self, stack: LocalStack) -> None:
+        self.dynamodb = self.sqs = WELL
+        self._stack = stack
+        self._meet()
+
+    def start_cold(self) -> None:
+        """Start every function anew: it knows nothing yet, not even the keys."""
+        self._stack.load_functions()
+        self._meet()
+
+    def _meet(self) -> None:
+        collect, retry = (self._stack.functions[name].module for name in ("collect", "retry"))
+        tables = [function.store._table for function in (collect, retry)]
+        for table in tables:
+            # It gives up at once: nobody waits in a test.
+            table._budget_seconds = 0
+        for client in (*(table._dynamodb for table in tables), collect._spool()._sqs):
+            client.meta.events.register_first("before-send", self)
+
+    def __call__(self, request: AWSPreparedRequest, **_named: object) -> None:
+        service = str(urlsplit(request.url).hostname).partition(".")[0]
+        match getattr(self, service):
+            case "down":
+                raise EndpointConnectionError(endpoint_url=request.url)
+            case "lossy":
+                botocore_stubber("before-send", request)
+                raise ReadTimeoutError(endpoint_url=request.url)
