@@ -4,16 +4,16 @@ PYTHON ?= $(shell command -v python3.13 || command -v python3)
 UV := $(shell command -v uv || echo .tools/bin/uv)
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: run test check deploy-check contract clean
+.PHONY: run test check deploy-check api-check contract node clean
 
 # The local stack with a page to click: http://127.0.0.1:8000 (PORT=…, REPLAY=none|FILE)
 run: .venv/ready
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" exec python -m infra.local
 
 # All tests that need no deployment tools; the longest file first, so that both cores stay busy
-test: .venv/ready .tools/ministack/ready check
+test: .venv/ready .tools/ministack/ready node check
 	.venv/bin/pytest -n auto --dist loadfile --no-loadscope-reorder \
-		--ignore tests/deploy tests/flow/test_replay.py tests
+		--ignore tests/deploy --ignore tests/api tests/flow/test_replay.py tests
 
 # Style and types
 check: .venv/ready
@@ -25,12 +25,23 @@ check: .venv/ready
 deploy-check: .venv/ready .tools/sam/ready
 	PATH="$(abspath $(dir $(UV))):$$PATH" .venv/bin/pytest tests/deploy
 
-# Write again what is generated: schemas and examples under events/, the schema of the model
+# Schemathesis against the running local stack, by what events/openapi.json says of it
+api-check: .venv/ready .tools/schemathesis/ready
+	.venv/bin/pytest tests/api
+
+# Write again what is generated: schemas and examples under events/, of the model and the API
 contract: .venv/ready
 	.venv/bin/python -m infra.workbench.contract
 
+# What the tests of lead.js and of Segment's clients need; without Node.js they are skipped
+node: infra/snippet/node_modules/.package-lock.json tests/clients/node_modules/.package-lock.json
+
+%/node_modules/.package-lock.json: %/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --prefix $* --ignore-scripts --no-audit --no-fund \
+		--silent && touch $@; else echo "no npm: without Node.js some tests are skipped"; fi
+
 clean:
-	rm -rf .venv .tools .aws-sam build
+	rm -rf .venv .tools .aws-sam build infra/snippet/node_modules tests/clients/node_modules
 
 .venv/ready: pyproject.toml uv.lock | $(UV)
 	$(UV) sync --frozen --quiet --python 3.13
@@ -38,6 +49,11 @@ clean:
 
 .tools/sam/ready: pyproject.toml uv.lock | $(UV)
 	UV_PROJECT_ENVIRONMENT=.tools/sam $(UV) sync --frozen --quiet --python 3.13 --only-group sam
+	@touch $@
+
+.tools/schemathesis/ready: pyproject.toml uv.lock | $(UV)
+	UV_PROJECT_ENVIRONMENT=.tools/schemathesis $(UV) sync --frozen --quiet --python 3.13 \
+		--only-group schemathesis
 	@touch $@
 
 .tools/ministack/ready: pyproject.toml uv.lock | $(UV)

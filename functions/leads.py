@@ -130,6 +130,7 @@ def _details(lead: Lead, at: datetime | None = None) -> Answer:
         "reasons": why.reasons,
         "lines": why.lines,
         "note": why.note,
+        "withheld": why.withheld,
         "changes": changes,
     }
 

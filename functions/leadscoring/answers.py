@@ -15,8 +15,22 @@ type Answer = dict[str, Any]
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width"><meta name="robots" content="noindex">
-<body style="font:1.2rem/1.6 system-ui;max-width:32rem;margin:20vh auto;padding:0 1rem">
-<h1>{title}</h1><p>{text}</p></body></html>"""
+<style>
+:root {{ color-scheme: light dark; font: 1.0625rem/1.6 system-ui, sans-serif }}
+body {{ margin: 0; padding: 15vh 1rem; background: light-dark(#f4f5f7, #131519) }}
+main {{ max-width: 30rem; margin: auto; padding: 1.5rem 2rem; border-radius: .75rem;
+  background: light-dark(#fff, #1f2329); color: light-dark(#23272f, #e4e7ec);
+  box-shadow: 0 1px 3px #0003 }}
+h1 {{ margin: .5rem 0 1rem; font-size: 1.75rem; line-height: 1.2; text-wrap: balance }}
+</style>
+<main><h1>{title}</h1>{paragraphs}</main></html>"""
+
+_ADVICE = {
+    "captcha_failed": "Go back, let the check run again, and send the form once more.",
+    "too_large": "Go back, shorten what you wrote, and send the form again.",
+    "unknown_form": "Please tell the people whose page brought you here.",
+    "unsupported_type": "Please tell the people whose page brought you here.",
+}
 
 
 def as_json(answer: object, indent: int | None = None) -> str:
@@ -34,7 +48,8 @@ def json_answer(status: int, body: object, headers: Mapping[str, str] | None = N
 
 
 def page(status: int, title: str, text: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """Answer a person: a short page, both texts shown as they are."""
+    """Answer a person: a short page, both texts shown as they are, a paragraph for each line."""
+    paragraphs = "".join(f"<p>{escape(line)}</p>" for line in text.splitlines())
     return {
         "statusCode": status,
         "headers": {
@@ -42,24 +57,35 @@ def page(status: int, title: str, text: str, headers: Mapping[str, str] | None =
             "cache-control": "no-store",
             **(headers or {}),
         },
-        "body": _PAGE.format(title=escape(title), text=escape(text)),
+        "body": _PAGE.format(title=escape(title), paragraphs=paragraphs),
     }
 
 
-def redirect(status: int, location: str) -> Answer:
+def redirect(status: int, location: str, headers: Mapping[str, str] | None = None) -> Answer:
     """Send the visitor on."""
-    return {"statusCode": status, "headers": {"location": location, "cache-control": "no-store"}}
+    return {
+        "statusCode": status,
+        "headers": {"location": location, "cache-control": "no-store", **(headers or {})},
+    }
 
 
-def refusal(fault: Invalid) -> Answer:
-    """Tell a program what was wrong with what it sent."""
-    return json_answer(fault.status, fault.as_dict())
+def refusal(fault: Invalid, *, as_page: bool = False) -> Answer:
+    """Tell a program what was wrong with what it sent, or by a page a person what to do."""
+    if not as_page:
+        return json_answer(fault.status, fault.as_dict())
+    advice = _ADVICE.get(fault.code, "Go back, correct it, and send the form again.")
+    said = f"{fault.message[0].upper()}{fault.message[1:]}."
+    return page(fault.status, "We could not take your form.", f"{said}\n{advice}")
 
 
-def busy() -> Answer:
-    """Ask a program to send it again, since nothing was recorded."""
+def busy(*, as_page: bool = False) -> Answer:
+    """Ask a program, or by a page a person, to send it again, since nothing was recorded."""
+    retry = {"retry-after": "1"}
+    if as_page:
+        advice = "Your form has not been sent yet.\nGo back, and send it again in a minute."
+        return page(503, "One moment, please.", advice, retry)
     body = {"code": "busy", "field": "", "message": "not recorded yet: please send it again"}
-    return json_answer(503, body, {"retry-after": "1"})
+    return json_answer(503, body, retry)
 
 
 def _plain(value: object) -> object:

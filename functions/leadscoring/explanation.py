@@ -1,5 +1,6 @@
 """Why a lead has its score: reasons that add up, at any instant and under any model."""
 
+from collections import Counter as Multiset
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -13,6 +14,7 @@ from leadscoring.lead import Change, Entry, Explanation, Lead, Line, Payment, Re
 from leadscoring.model import FIT, Model
 
 NO_RULE_MATCHED = "no rule matched"
+ALL_WITHHELD = "all that it did is withheld"
 NOTHING_PAID = "the rules that matched pay 0 points"
 
 _THOUSANDTH = Decimal("0.001")
@@ -30,12 +32,22 @@ def explain(lead: Lead, entries: Iterable[Entry], model: Model, now: datetime) -
         for reason in _reasons(ledger, dimension, total.earned, who, model, now)
     ]
     lines = list(_lines(card, who, model))
+    withheld = Multiset(e.withheld_by for e in ledger if e.withheld_by and e.is_withheld)
     return Explanation(
         scorecard=card,
         reasons=sorted(reasons, key=lambda r: (-r.points_now, r.occurred_at, r.rule)),
         lines=lines,
-        note=None if reasons or lines else NOTHING_PAID if remembered.seen else NO_RULE_MATCHED,
+        note=None if reasons or lines else _note(ledger, withheld),
+        withheld=withheld,
     )
+
+
+def _note(ledger: Sequence[Entry], withheld: Mapping[str, int]) -> str:
+    """Return why there are no points."""
+    if any(entry.paid for entry in ledger):
+        return NOTHING_PAID
+    all_withheld = ledger and len(ledger) == sum(withheld.values())
+    return ALL_WITHHELD if all_withheld else NO_RULE_MATCHED
 
 
 def as_of(

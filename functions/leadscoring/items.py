@@ -42,9 +42,16 @@ def entry_item(lead_id: str, entry: Entry) -> Item:
         "received_at": to_text(entry.received_at),
         "fingerprint": entry.fingerprint,
         "model": entry.model,
-        "paid": paid(entry),
+        **standing(entry),
         "properties": json.dumps(entry.properties),
         **{name: json.dumps(table) for name, table in brought.items() if table},
+    }
+
+
+def standing(entry: Entry) -> Item:
+    """Return what a correction may change of an entry: what it was paid, and who doubts it."""
+    return {
+        "paid": paid(entry),
         **({"withheld_by": entry.withheld_by} if entry.withheld_by else {}),
         **({"overruled": True} if entry.overruled else {}),
     }

@@ -170,10 +170,12 @@ class Explanation:
     """A scorecard that adds up.
 
     For each dimension, its reasons' points now and its lines are its points; the dimensions of a
-    score and its own line are that score. `note` says what there is to say without reasons.
+    score and its own line are that score. `note` says what there is to say without reasons;
+    `withheld` how many interactions pay nothing because that detector doubts them.
     """
 
     scorecard: Scorecard
     reasons: list[Reason]
     lines: list[Line]
     note: str | None
+    withheld: Mapping[str, int] = field(default_factory=dict)

@@ -1,26 +1,31 @@
 """The ledger of every lead: entered once, added up in the same transaction, paid again.
 
 At every instant counters equal the sum of the units in the ledger, and the use of an allowance the
-sum of what payments took from it: here is all that writes any of them.
+sum of what payments took from it; what a lead is known by is what its paid entries tell. Here is
+all that writes any of them.
 """
 
 from collections import Counter as Multiset
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 from leadscoring import items, scoring
+from leadscoring.daily import DailyMost
 from leadscoring.interaction import Interaction, Trust, to_text
 from leadscoring.lead import Entry, Lead
 from leadscoring.limits import Allowance, Tally
 from leadscoring.model import Model
 from leadscoring.scoring import Claims
-from leadscoring.table import Action, Page, Refused, Table, Words, adds
+from leadscoring.table import Action, Busy, Page, Refused, Table, Words, adds
 
 _ACTIONS_PER_TRANSACTION = 100
 _REMEMBERED_ALLOWANCES = 10_000
+_REMEMBERED_LEADS = 1_000
+_CORRECTION_TRIES = 20
+_DOUBTS = {"overruled", "withheld_by"}
 _NONE = Decimal(0)
 
 
@@ -34,18 +39,62 @@ class Outdated(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """How many interactions were new, seen before, and seen before with other content."""
+    """How many interactions were new, seen before, and seen before with other content.
+
+    Of the new ones some are withheld by a detector; over its lead's daily most one is dropped.
+    """
 
     stored: int = 0
     duplicates: int = 0
     conflicting: int = 0
+    withheld: int = 0
+    dropped: int = 0
 
     def __add__(self, other: "Recorded") -> "Recorded":
         return Recorded(
             self.stored + other.stored,
             self.duplicates + other.duplicates,
             self.conflicting + other.conflicting,
+            self.withheld + other.withheld,
+            self.dropped + other.dropped,
         )
+
+    def counts(self) -> dict[str, int]:
+        """Return all of it by the names of the metrics that count it."""
+        return {
+            "Interactions": self.stored,
+            "Duplicates": self.duplicates,
+            "Conflicting": self.conflicting,
+            "Withheld": self.withheld,
+            "OverDailyMost": self.dropped,
+        }
+
+
+type Correct = Callable[[Entry], Entry]
+"""Says how an entry should stand: whether it is withheld, and by whom."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Correction:
+    """How entries are corrected, and what the lead, as it was at a revision, is known by then."""
+
+    correct: Correct = lambda entry: entry
+    revision: int | None = None
+    told: Claims = field(default_factory=dict)
+    untold: frozenset[str] = frozenset()
+
+    def lead_update(self, words: Words) -> tuple[str, str]:
+        """Return what it adds to the lead's update, and on which condition."""
+        sets = [
+            f"{words.name(name)} = {words.value({'claim': claim, 'value': value})}"
+            for name, (claim, value) in self.told.items()
+        ]
+        removed = [words.name(name) for name in sorted(self.untold)]
+        expression = f" SET {', '.join(sets)}" if sets else ""
+        expression += f" REMOVE {', '.join(removed)}" if removed else ""
+        if self.revision is None:
+            return expression, "attribute_exists(pk)"
+        return expression, f"revision = {words.value(self.revision)}"
 
 
 class Ledger:
@@ -54,6 +103,7 @@ class Ledger:
     def __init__(self, table: Table) -> None:
         self._table = table
         self._used_up: dict[tuple[str, str], None] = {}
+        self._today: dict[str, int] = {}
 
     def entries(self, lead_id: str) -> Iterator[Entry]:
         """Return the lead's whole ledger of interactions."""
@@ -103,33 +153,44 @@ class Ledger:
     ) -> Recorded:
         """Write one transaction, and again without whatever its conditions refused."""
         used = self._full(lead_id, entries, model)
+        daily = DailyMost(model.public.most_per_day, self._today.get(lead_id))
         duplicates = conflicting = 0
         held: items.Item = {}
-        while entries:
+        while kept := daily.cut(entries):
             # Only of what is new: a repeat may say other traits than it did at first.
-            claims = items.unbeaten(scoring.claims(entries), held)
+            claims = items.unbeaten(scoring.claims(kept), held)
             tally = Tally(model, used)
-            paid = tally.cut_all(entries)
+            paid = tally.cut_all(kept)
             puts = [self._table.put_new(items.entry_item(lead_id, entry)) for entry in paid]
             limits = [self._use(lead_id, name, n, model) for name, n in tally.taken.items()]
-            lead = self._lead_update(lead_id, paid, claims, email, model.first_stage)
+            lead = self._lead_update(lead_id, paid, claims, email, model.first_stage, daily)
             try:
                 self._table.write([*puts, *limits, lead])
             except Refused as refused:
                 *blockers, newer = refused.blockers
                 known, limited = blockers[: len(puts)], blockers[len(puts) :]
-                pairs = list(zip(entries, known, strict=True))
+                pairs = list(zip(kept, known, strict=True))
                 repeats = [(entry, item) for entry, item in pairs if item is not None]
                 duplicates += len(repeats)
                 conflicting += sum(e.fingerprint != item["fingerprint"] for e, item in repeats)
-                entries = [entry for entry, item in pairs if item is None]
+                gone = {_key(entry) for entry, _ in repeats}
+                entries = [entry for entry in entries if _key(entry) not in gone]
                 used |= _used(zip(tally.taken, limited, strict=True))
-                held = held if newer is None else newer
+                if newer is not None:
+                    held = newer
+                    daily.refused(kept, newer)
             else:
                 used = tally.used
+                daily.taken(kept)
                 break
-        self._remember_full(lead_id, used, model)
-        return Recorded(len(entries), duplicates, conflicting)
+        self._remember(lead_id, used, daily, model)
+        return Recorded(
+            stored=len(kept),
+            duplicates=duplicates,
+            conflicting=conflicting,
+            withheld=sum(entry.is_withheld for entry in kept),
+            dropped=len(entries) - len(kept),
+        )
 
     def _use(self, lead_id: str, allowance: str, amount: Decimal, model: Model) -> Action:
         """Use so much of an allowance, on condition that so much is left; a negative gives back."""
@@ -159,13 +220,19 @@ class Ledger:
             and (limit := model.rule[Allowance.parse(allowance).rule].limit)
         }
 
-    def _remember_full(self, lead_id: str, used: Mapping[str, Decimal], model: Model) -> None:
+    def _remember(
+        self, lead_id: str, used: Mapping[str, Decimal], daily: DailyMost, model: Model
+    ) -> None:
         for allowance, amount in used.items():
             limit = model.rule[Allowance.parse(allowance).rule].limit
             if limit and amount >= limit.most:
                 self._used_up[lead_id, allowance] = None
         while len(self._used_up) > _REMEMBERED_ALLOWANCES:
             del self._used_up[next(iter(self._used_up))]
+        if daily.so_far is not None:
+            self._today[lead_id] = daily.so_far
+        while len(self._today) > _REMEMBERED_LEADS:
+            del self._today[next(iter(self._today))]
 
     def _lead_update(
         self,
@@ -174,21 +241,23 @@ class Ledger:
         claims: Claims,
         email: str | None,
         first_stage: str,
+        daily: DailyMost,
     ) -> Action:
         """Add what the entries pay; set the traits on condition that nobody knows them better."""
+        words = Words()
+        of_today, begun, condition = daily.take(entries, words)
         sums = _sums(entries)
-        sums.update(revision=1, interactions=len(entries))
+        sums.update(revision=1, interactions=len(entries), **of_today)
         received = to_text(max(entry.received_at for entry in entries))
         once = {"stage": first_stage}
         if email:
             once["email"] = email
-        words = Words()
         added = adds(sums, words)
-        sets = [f"updated_at = {words.value(received)}"]
+        sets = [f"updated_at = {words.value(received)}", *([begun] if begun else [])]
         for name, value in once.items():
             attribute = words.name(name)
             sets.append(f"{attribute} = if_not_exists({attribute}, {words.value(value)})")
-        conditions = []
+        conditions = [condition] if condition else []
         for name, (claim, value) in claims.items():
             trait, claimed = words.name(name), words.value(claim)
             sets.append(f"{trait} = {words.value({'claim': claim, 'value': value})}")
@@ -217,13 +286,72 @@ class Ledger:
             for chunk in _chunks(entries, lambda entry: scoring.pay_again(entry, model))
         )
 
-    def _pay_chunk_again(self, lead_id: str, entries: Sequence[Entry], model: Model) -> int:
+    def overrule(self, lead_id: str, entries: Sequence[Entry], model: Model) -> int:
+        """Pay these entries by the model, whoever withheld them; return how many that changed.
+
+        Raises:
+            Busy: some may not be paid yet; repeat the call.
+        """
+        return self._correct(lead_id, entries, model, lambda entry: replace(entry, overruled=True))
+
+    def withhold(self, lead_id: str, entries: Sequence[Entry], detector: str, model: Model) -> int:
+        """Take back what these entries paid and told; return how many that changed.
+
+        Raises:
+            Busy: some may not be taken back yet; repeat the call.
+        """
+        return self._correct(
+            lead_id,
+            entries,
+            model,
+            lambda entry: replace(entry, withheld_by=detector, overruled=False),
+        )
+
+    def _correct(
+        self, lead_id: str, entries: Sequence[Entry], model: Model, correct: Correct
+    ) -> int:
+        """Let the entries stand as they are corrected; return how many that changed.
+
+        What the lead is known by follows from its whole ledger, so each transaction holds only for
+        the lead as it was when that was read.
+        """
+        asked = {_key(entry) for entry in entries}
+        corrected = failures = 0
+        while failures < _CORRECTION_TRIES:
+            lead = self._table.get(f"LEAD#{lead_id}", "LEAD")
+            ledger = list(self.entries(lead_id))
+            wrong = [e for e in ledger if _key(e) in asked and correct(e) != e]
+            if lead is None or not wrong:
+                return corrected
+            chunk = next(_chunks(wrong, lambda entry: scoring.pay_again(correct(entry), model)))
+            mine = {_key(entry) for entry in chunk}
+            before = scoring.claims(ledger)
+            after = scoring.claims(correct(e) if _key(e) in mine else e for e in ledger)
+            correction = _Correction(
+                correct,
+                revision=int(lead["revision"]),
+                told={name: claim for name, claim in after.items() if before.get(name) != claim},
+                untold=frozenset(before) - frozenset(after),
+            )
+            done = self._pay_chunk_again(lead_id, chunk, model, correction)
+            corrected += done
+            failures += not done
+        raise Busy("the lead is written to all the time")
+
+    def _pay_chunk_again(
+        self,
+        lead_id: str,
+        entries: Sequence[Entry],
+        model: Model,
+        correction: _Correction = _Correction(),
+    ) -> int:
         used: dict[str, Decimal] = {}
         forgotten: set[str] = set()
         while True:
             tally = Tally(model, used)
-            again = [(entry, tally.cut(scoring.pay_again(entry, model))) for entry in entries]
-            changed = [(old, new) for old, new in again if old.paid != new.paid]
+            corrected = [(entry, correction.correct(entry)) for entry in entries]
+            again = [(old, tally.cut(scoring.pay_again(new, model))) for old, new in corrected]
+            changed = [(old, new) for old, new in again if replace(new, model=old.model) != old]
             if not changed:
                 return 0
             updates = [self._repayment(lead_id, old, new) for old, new in changed]
@@ -237,11 +365,10 @@ class Ledger:
             words = Words()
             sums = _sums(new for _, new in changed)
             sums.subtract(_sums(old for old, _ in changed))
+            added = adds({"revision": 1, **sums}, words)
+            told, condition = correction.lead_update(words)
             lead = self._table.update(
-                (f"LEAD#{lead_id}", "LEAD"),
-                f"ADD {adds({'revision': 1, **sums}, words)}",
-                "attribute_exists(pk)",
-                words,
+                (f"LEAD#{lead_id}", "LEAD"), f"ADD {added}{told}", condition, words
             )
             try:
                 self._table.write([*updates, *limits, lead])
@@ -264,11 +391,15 @@ class Ledger:
 
     def _repayment(self, lead_id: str, old: Entry, new: Entry) -> Action:
         words = Words()
+        stood, stands = items.standing(old), {**items.standing(new), "model": new.model}
+        sets = [f"{words.name(name)} = {words.value(value)}" for name, value in stands.items()]
+        removed = [words.name(name) for name in stood if name not in stands]
+        as_read = [f"{words.name(name)} = {words.value(value)}" for name, value in stood.items()]
+        as_read += [f"attribute_not_exists({words.name(name)})" for name in _DOUBTS - stood.keys()]
         return self._table.update(
             items.entry_key(lead_id, old),
-            f"SET paid = {words.value(items.paid(new))}, {words.name('model')}"
-            f" = {words.value(new.model)}",
-            f"paid = {words.value(items.paid(old))}",
+            f"SET {', '.join(sets)}" + (f" REMOVE {', '.join(removed)}" if removed else ""),
+            " AND ".join(as_read),
             words,
         )
 
@@ -311,6 +442,10 @@ def _chunks(
         allowances |= mine
     if chunk:
         yield chunk
+
+
+def _key(entry: Entry) -> tuple[Trust, str]:
+    return entry.trust, entry.message_id
 
 
 def _sums(entries: Iterable[Entry]) -> Multiset[str]:

@@ -16,7 +16,7 @@ from leadscoring import coherence, matching
 from leadscoring.criteria import FIT as FIT
 from leadscoring.criteria import MQL as MQL
 from leadscoring.criteria import Cell, Grade, LeadPattern, Name, Part, Stage, listed, well_formed
-from leadscoring.doors import Form
+from leadscoring.doors import CONSENT_VERSION, Bots, Form, Links, Public, Staff, Webhook
 from leadscoring.faults import Fault, found_by_pydantic, refuse
 from leadscoring.faults import ModelError as ModelError
 
@@ -297,6 +297,11 @@ class Model(Part):
     stages: tuple[Stage, ...]
     recycling: Recycling = Recycling()
     forms: dict[Name, Form] = {}
+    webhooks: dict[Name, Webhook] = {}
+    links: Links = Links()
+    public: Public = Public()
+    bots: Bots | None = None
+    staff: Staff = Staff()
     examples: tuple[Example, ...] = ()
 
     @classmethod
@@ -354,7 +359,10 @@ class Model(Part):
     def kept(self) -> Mapping[str, frozenset[tuple[str, ...]]]:
         """The paths of properties and context that a ledger entry keeps: what is named or asked."""
         asked = {path for rule in self.rules for path in rule.asks_of_an_interaction()}
-        asked |= {("properties", name) for name in self.properties} | {("context", "campaign")}
+        asked |= {("properties", name) for name in (*self.properties, CONSENT_VERSION)}
+        asked |= {("context", "campaign")}
+        if any(form.confirm_by for form in self.forms.values()):
+            asked.add(("properties", "form"))
         return {
             part: frozenset(path[1:] for path in asked if path[0] == part and len(path) > 1)
             for part in ("properties", "context")

@@ -1,12 +1,18 @@
-"""Records what came in, lead by lead. Whatever the door, this is the way into the ledger."""
+"""Records what came in, lead by lead. Whatever the door, this is the way into the ledger.
+
+Here detectors withhold what they doubt, and confirmations overrule what waits for them.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable
 
+from leadscoring import confirmation
+from leadscoring.bots import Detectors
 from leadscoring.interaction import Interaction
 from leadscoring.keys import Keys
 from leadscoring.ledger import Recorded
 from leadscoring.model import Model
+from leadscoring.request import Request
 from leadscoring.store import Store
 
 
@@ -16,18 +22,38 @@ class Recorder:
     def __init__(self, store: Store, model: Model) -> None:
         self._store = store
         self._model = model
+        self._detectors = Detectors(model)
 
-    def record(self, interactions: Iterable[Interaction], keys: Keys) -> Recorded:
+    def record(
+        self, interactions: Iterable[Interaction], keys: Keys, request: Request | None = None
+    ) -> Recorded:
         """Enter each interaction into its lead's ledger once, each lead's in one go.
+
+        `request` is the one that brought them, if one did.
 
         Raises:
             Busy: some may not be entered yet; repeat the whole call.
         """
-        by_lead: dict[str, list[Interaction]] = defaultdict(list)
-        for interaction in interactions:
-            if interaction.identity:
-                by_lead[interaction.identity.lead_id(keys.lead_ids)].append(interaction)
+        sender = (request.agent, request.address) if request else ()
+        judged = self._detectors.judge(interactions, *sender)
         done = Recorded()
-        for lead_id, mine in by_lead.items():
+        for lead_id, mine in by_lead(judged, keys).items():
             done += self._store.ledger.record(lead_id, mine, self._model)
+            # Not only of what is new: a repeat heals what a crash left between the two writes.
+            if confirmation.concerns(mine, self._model):
+                self._confirm(lead_id)
         return done
+
+    def _confirm(self, lead_id: str) -> None:
+        ledger = self._store.ledger
+        if confirmed := confirmation.confirmed(ledger.entries(lead_id), self._model):
+            ledger.overrule(lead_id, confirmed, self._model)
+
+
+def by_lead(interactions: Iterable[Interaction], keys: Keys) -> dict[str, list[Interaction]]:
+    """Return the interactions by the ids of their leads, each lead's in their order."""
+    grouped: dict[str, list[Interaction]] = defaultdict(list)
+    for interaction in interactions:
+        if interaction.identity:
+            grouped[interaction.identity.lead_id(keys.lead_ids)].append(interaction)
+    return grouped

@@ -22,11 +22,18 @@ PUBLIC_DAYS = 30
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _GZIP = 31
-_STATUS = {
+# Each code that an answer may show, and the HTTP status that says the same.
+STATUS = {
+    "invalid": 400,
+    "captcha_failed": 400,
+    "bad_signature": 401,
     "unknown_key": 401,
     "unknown_call": 404,
     "unknown_form": 404,
     "unknown_lead": 404,
+    "unknown_link": 404,
+    "unknown_project": 404,
+    "unknown_source": 404,
     "too_large": 413,
     "unsupported_type": 415,
 }
@@ -44,7 +51,7 @@ class Invalid(ValueError):
     @property
     def status(self) -> int:
         """The HTTP status that says the same."""
-        return _STATUS.get(self.code, 400)
+        return STATUS.get(self.code, 400)
 
     def as_dict(self) -> dict[str, str]:
         """Return the error as answers show it."""
@@ -103,9 +110,31 @@ class Request:
             is_base64=bool(event.get("isBase64Encoded")),
         )
 
+    def as_event(self) -> dict[str, Any]:
+        """Return an event of payload format 2.0 that `of` reads as this very request."""
+        return {
+            "version": "2.0",
+            "routeKey": self.route,
+            "pathParameters": dict(self.path),
+            "queryStringParameters": dict(self.query),
+            "headers": dict(self.headers),
+            "requestContext": {
+                "requestId": self.request_id,
+                "timeEpoch": (self.received_at - _EPOCH) // timedelta(milliseconds=1),
+                "http": {"userAgent": self.agent, "sourceIp": self.address},
+            },
+            "body": self.sent_body,
+            "isBase64Encoded": self.is_base64,
+        }
+
     def header(self, name: str) -> str:
         """Return a header's value, or nothing."""
         return self.headers.get(name) or ""
+
+    @property
+    def origin(self) -> str:
+        """The address that it was sent to, as `https://api.example.com`."""
+        return f"{self.header('x-forwarded-proto') or 'https'}://{self.header('host')}"
 
     @property
     def media_type(self) -> str:

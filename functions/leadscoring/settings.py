@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 MODEL_FILE = Path(__file__).parent.parent / "model.toml"
+SNIPPET_FILE = Path(__file__).parent.parent / "static" / "lead.js"
 
 # botocore waits 60 seconds by default: a form's visitor does not.
 AWS_CLIENT: Mapping[str, Any] = {
@@ -26,6 +27,7 @@ class Settings:
 
     table_name: str
     topic_arn: str
+    spool_url: str
     source: str
 
     @classmethod
@@ -36,6 +38,7 @@ class Settings:
             return cls(
                 table_name=variables["TABLE_NAME"],
                 topic_arn=variables["TOPIC_ARN"],
+                spool_url=variables["SPOOL_URL"],
                 source=variables["EVENT_SOURCE"],
             )
         except KeyError as error:

@@ -69,6 +69,43 @@ class Store:
             item = self._table.get("KEYS", "KEYS") or {}
         return items.keys(item)
 
+    def change_keys(self, change: Callable[[Keys], Keys]) -> Keys:
+        """Keep the stack's keys as `change` makes them, and return them.
+
+        It may be called again, with the keys as somebody else has changed them meanwhile; what it
+        raises is raised, and nothing is changed.
+
+        Raises:
+            Busy: the table did not take it.
+        """
+        while True:
+            before = self.keys()
+            after = change(before)
+            if after == before or self._keep_keys(before, after):
+                return after
+
+    def _keep_keys(self, before: Keys, after: Keys) -> bool:
+        """Write what is new and remove what is gone; tell whether the keys still were as before."""
+        words = Words()
+        old, new = items.keys_item(before), items.keys_item(after)
+        sets = [
+            f"{words.name(name)} = {words.value(value)}"
+            for name, value in new.items()
+            if old.get(name) != value
+        ]
+        removed = [words.name(name) for name in old if name not in new]
+        expression = f"ADD {adds({'revision': 1}, words)}"
+        expression += f" SET {', '.join(sets)}" if sets else ""
+        expression += f" REMOVE {', '.join(removed)}" if removed else ""
+        condition = "attribute_not_exists(revision)"
+        if before.revision:
+            condition = f"revision = {words.value(before.revision)}"
+        try:
+            self._table.write([self._table.update(("KEYS", "KEYS"), expression, condition, words)])
+        except Refused:
+            return False
+        return True
+
     # A rescore
 
     def begin_rescore(self, lead_id: str, until: datetime) -> None:

@@ -44,7 +44,7 @@ type Action = dict[str, Any]
 
 
 class Busy(Exception):
-    """The table did not take the write within the time budget; repeating it is safe."""
+    """The table did not answer, or not take a write within its time; repeating it is safe."""
 
 
 class BadCursor(ValueError):
@@ -84,10 +84,21 @@ class Table:
         self._sleep = sleep
 
     def get(self, pk: str, sk: str) -> Item | None:
-        """Return the item as it is now, or None."""
-        answer = self._dynamodb.get_item(
-            TableName=self._name, Key=image({"pk": pk, "sk": sk}), ConsistentRead=True
-        )
+        """Return the item as it is now, or None.
+
+        Raises:
+            Busy: the table does not say, for now.
+        """
+        try:
+            answer = self._dynamodb.get_item(
+                TableName=self._name, Key=image({"pk": pk, "sk": sk}), ConsistentRead=True
+            )
+        except (NoConnectionError, HTTPClientError) as error:
+            raise Busy("the table can't be reached") from error
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _WORTH_REPEATING:
+                raise Busy("the table is busy") from error
+            raise
         return plain(answer["Item"]) if "Item" in answer else None
 
     def query(

@@ -38,13 +38,26 @@ CALLS: Mapping[str, str] = {
     "i": "identify",
     "page": "page",
     "p": "page",
+    "screen": "screen",
+    "s": "screen",
     "group": "group",
     "g": "group",
+    "alias": "alias",
+    "a": "alias",
     "batch": "batch",
     "b": "batch",
 }
 
-_KINDS = ("track", "identify", "page", "group")
+_NAMES: Mapping[str, str] = {
+    "page": PAGE_VIEWED,
+    "screen": PAGE_VIEWED,
+    "identify": "Identified",
+    "group": "Grouped",
+    "alias": "Aliased",
+}
+_KINDS = ("track", *_NAMES)
+# What a client says anew when it sends a message again.
+_OF_DELIVERY = ("sentAt", "writeKey", "_metadata")
 _GROUP = "group."
 _TRAIT_CHARACTERS = 256
 _TRAIT_NUMBER = 2**53
@@ -73,7 +86,9 @@ type _Id = Annotated[
 type _Table = dict[str, Any] | None
 
 
-class _Context(BaseModel):
+class Context(BaseModel):
+    """Where a call came from, as the client sees it."""
+
     model_config = ConfigDict(extra="allow")
 
     traits: _Table = None
@@ -96,7 +111,7 @@ class _Document(BaseModel):
             raise Invalid("invalid", field, fault["msg"]) from None
 
 
-class _Message(_Document):
+class Message(_Document):
     """One Segment call, as far as scoring reads it."""
 
     message_id: Annotated[
@@ -104,10 +119,12 @@ class _Message(_Document):
     ] = None
     user_id: _Id = None
     anonymous_id: _Id = None
+    previous_id: _Id = None
     event: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    name: Any = None
     properties: _Table = None
     traits: _Table = None
-    context: _Context | None = None
+    context: Context | None = None
     timestamp: _Instant | None = None
     original_timestamp: _Instant | None = None
     sent_at: _Instant | None = None
@@ -134,7 +151,18 @@ class _Message(_Document):
             if self.event is None:
                 raise Invalid("invalid", "event", "a track message has an event")
             return self.event
-        return {"page": PAGE_VIEWED, "identify": "Identified", "group": "Grouped"}[kind]
+        return _NAMES[kind]
+
+    def told_properties(self, kind: str) -> dict[str, Any]:
+        """Return its properties, and among them what the call has a field of its own for."""
+        told = self.properties or {}
+        if kind == "alias":
+            if not self.previous_id:
+                raise Invalid("invalid", "previousId", "an alias message has a previousId")
+            return {**told, "previousId": self.previous_id}
+        if kind in ("page", "screen") and isinstance(self.name, str):
+            return {"name": self.name, **told}
+        return told
 
     def told_traits(self, kind: str) -> dict[str, Any]:
         """Return what is said of the lead, and under `group.` of the company it belongs to."""
@@ -157,7 +185,7 @@ class _Message(_Document):
             return to_millisecond(arrival.received_at)
 
 
-class _Adjustment(_Document):
+class Adjustment(_Document):
     """Points given or taken by hand, and why."""
 
     points: Points
@@ -167,7 +195,9 @@ class _Adjustment(_Document):
     message_id: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
 
 
-class _Batch(_Document):
+class Batch(_Document):
+    """Calls that were sent together."""
+
     batch: list[Any]
     sent_at: _Instant | None = None
 
@@ -184,10 +214,7 @@ def read_call(kind: str, document: dict[str, Any], arrival: Arrival, model: Mode
     reading = Reading([], [])
     for index, message in enumerate(batch.batch):
         try:
-            kind = _kind(message)
-            _check_size(message)
-            suffix = f":{index}"
-            interaction = _interaction(kind, message, arrival, model, suffix, batch.sent_at)
+            interaction = read_message(message, arrival, model, f":{index}", batch.sent_at)
         except Invalid as fault:
             reading.rejected.append({"index": index, **fault.as_dict()})
         else:
@@ -196,6 +223,35 @@ def read_call(kind: str, document: dict[str, Any], arrival: Arrival, model: Mode
         first = reading.rejected[0]
         raise Invalid(first["code"], f"batch.0.{first['field']}", first["message"])
     return reading
+
+
+def read_message(
+    message: Any,
+    arrival: Arrival,
+    model: Model,
+    suffix: str = "",
+    sent_at: datetime | None = None,
+) -> Interaction:
+    """Return the interaction of one message that says itself of which kind it is.
+
+    `suffix` tells it from the others of its request, `sent_at` is when they all were sent.
+
+    Raises:
+        Invalid: it is no such message, or too large.
+    """
+    kind = _kind(message)
+    _check_size(message)
+    return _interaction(kind, message, arrival, model, suffix, sent_at)
+
+
+def client_settings(key: str, origin: str) -> dict[str, Any]:
+    """Return what Segment's browser SDK asks its CDN for: where to send, and nothing to load.
+
+    `origin` is where it asked. It measures itself unless it is told not to.
+    """
+    protocol, _, host = origin.partition("://")
+    sending = {"apiKey": key, "apiHost": f"{host}/v1", "protocol": protocol}
+    return {"integrations": {"Segment.io": sending}, "metrics": {"sampleRate": 0}}
 
 
 def read_adjustment(
@@ -208,7 +264,7 @@ def read_adjustment(
     Raises:
         Invalid: it names no dimension, no reason, or no points that could be entered.
     """
-    given = _Adjustment.parse(document)
+    given = Adjustment.parse(document)
     dimension = model.dimensions.get(given.dimension)
     if dimension is None:
         raise Invalid("invalid", "dimension", f"one of {', '.join(model.dimensions)}")
@@ -235,8 +291,8 @@ def read_adjustment(
     )
 
 
-def _parse_batch(document: dict[str, Any]) -> _Batch:
-    batch = _Batch.parse(document)
+def _parse_batch(document: dict[str, Any]) -> Batch:
+    batch = Batch.parse(document)
     if len(batch.batch) > BATCH_MESSAGES:
         raise Invalid("too_large", "batch", f"a batch has at most {BATCH_MESSAGES} messages")
     return batch
@@ -245,7 +301,7 @@ def _parse_batch(document: dict[str, Any]) -> _Batch:
 def _kind(message: object) -> str:
     kind = message.get("type") if isinstance(message, Mapping) else None
     if kind not in _KINDS:
-        raise Invalid("invalid", "type", f"a message in a batch is one of {', '.join(_KINDS)}")
+        raise Invalid("invalid", "type", f"a message is one of {', '.join(_KINDS)}")
     return str(kind)
 
 
@@ -265,15 +321,15 @@ def _interaction(
     sent_at: datetime | None,
 ) -> Interaction:
     check_shape(document)
-    message = _Message.parse(document)
+    message = Message.parse(document)
     content = fingerprint(
-        {name: value for name, value in document.items() if name not in ("sentAt", "writeKey")}
+        {name: value for name, value in document.items() if name not in _OF_DELIVERY}
     )
     stated = message.original_timestamp or message.timestamp
     generated = content if stated else f"{arrival.request_id}{suffix}"
-    context = message.context.model_dump() if message.context else {}
-    properties = message.properties or {}
-    came_by = campaign.of(context, properties)
+    context = message.context.model_dump(exclude={"campaign"}) if message.context else {}
+    properties = message.told_properties(kind)
+    came_by = campaign.of(document.get("context") or {}, properties)
     return Interaction(
         message_id=message.message_id or generated,
         identity=message.identity(kind),

@@ -3,7 +3,7 @@
 moto runs requests of several threads into each other, backs up a whole table for each transaction
 and sorts a whole table for each query. Here one request runs at a time, a cancelled transaction
 gives back only the rows it touched, a query looks at its own partition or sparse index, and stream
-records carry the time that the clock tells.
+records and queues go by the time that the clock tells.
 """
 
 import copy
@@ -28,6 +28,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID, botocore_stubber
 from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
+from moto.sqs.models import sqs_backends
 
 from infra.local.gateway import Answer, Request
 
@@ -105,6 +106,8 @@ def engine() -> Iterator[None]:
             patch.object(Table, "__deepcopy__", lambda table, _memo: table, create=True)
         )
         changed.enter_context(patch("moto.dynamodb.models.table.utcnow", _naive_now))
+        changed.enter_context(patch("moto.sqs.models.unix_time", _seconds))
+        changed.enter_context(patch("moto.sqs.models.unix_time_millis", lambda: 1000 * _seconds()))
         yield
 
 
@@ -160,6 +163,20 @@ def stream_records(table_name: str, start: int) -> list[dict[str, Any]]:
         return [record.to_json() for record in shard.items[start:]] if shard else []
 
 
+def writes(table_name: str) -> int:
+    """Return how many writes the table has taken."""
+    with _lock:
+        shard = _table(table_name).stream_shard
+        return len(shard.items) if shard else 0
+
+
+def queued(arn: str) -> int:
+    """Return how many messages a queue holds, whether they can be seen or not."""
+    region, account, name = arn.split(":")[3:]
+    with _lock:
+        return len(sqs_backends[account][region].queues[name]._messages)
+
+
 def _table(name: str) -> Table:
     backend = dynamodb_backends[DEFAULT_ACCOUNT_ID][os.environ["AWS_DEFAULT_REGION"]]
     return backend.get_table(name)
@@ -192,6 +209,10 @@ def _refusal(status: int, code: str, message: str) -> Answer:
     """Return an error in the words that all of AWS's JSON clients read."""
     body = json.dumps({"__type": code, "message": message}).encode()
     return Answer(status, {"content-type": "application/x-amz-json-1.0"}, body)
+
+
+def _seconds() -> float:
+    return now().timestamp()
 
 
 def _naive_now() -> datetime:

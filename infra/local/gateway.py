@@ -105,7 +105,7 @@ def _event(route: Route, parameters: dict[str, str], request: Request) -> Event:
         "routeKey": route.key,
         "rawPath": request.path,
         "rawQueryString": request.query,
-        "headers": dict(request.headers),
+        "headers": {**request.headers, "x-forwarded-proto": "http"},
         "requestContext": context,
         "isBase64Encoded": False,
     }

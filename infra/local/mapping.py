@@ -1,18 +1,26 @@
-"""Lambda's event source mapping of one function on one DynamoDB stream, as documented.
+"""Lambda's event source mappings, on a DynamoDB stream and on an SQS queue, as documented.
 
 https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html: a batch goes
 on from the lowest sequence number that the function reported; one that raised is tried again as a
 whole, in halves where bisecting is on; after the last retry the records go to the destination.
+
+https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html: messages that the
+function reported, or all of a batch that raised, are seen again when the queue's visibility timeout
+is over; the others are deleted.
 """
 
 import json
 from collections.abc import Callable, Sequence
 from datetime import UTC
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from infra.local import engine
-from infra.local.template import StreamTrigger
+from infra.local.template import QueueTrigger, StreamTrigger
 from leadscoring import matching
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 type Record = dict[str, Any]
 type Invoke = Callable[[dict[str, Any]], Any]
@@ -72,15 +80,79 @@ class EventSourceMapping:
                 self.on_failure.extend(part)
 
 
+class QueueMapping:
+    """Hands what waits in a queue to one function."""
+
+    def __init__(
+        self, trigger: QueueTrigger, sqs: "SQSClient", url: str, arn: str, invoke: Invoke
+    ) -> None:
+        self._trigger = trigger
+        self._sqs = sqs
+        self._url = url
+        self._arn = arn
+        self._invoke = invoke
+
+    def waiting(self) -> int:
+        """Return how many messages are in the queue, seen or not."""
+        return engine.queued(self._arn)
+
+    def deliver(self) -> None:
+        """Call the function with all messages that can be seen, batch by batch."""
+        while self.waiting() and (batch := self._receive()):
+            failed = self._failures(batch)
+            for message in batch:
+                if message["MessageId"] not in failed:
+                    self._sqs.delete_message(
+                        QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"]
+                    )
+
+    def _receive(self) -> "list[MessageTypeDef]":
+        answer = self._sqs.receive_message(
+            QueueUrl=self._url,
+            MaxNumberOfMessages=self._trigger.batch_size,
+            MessageSystemAttributeNames=["All"],
+        )
+        return answer.get("Messages", [])
+
+    def _failures(self, batch: "Sequence[MessageTypeDef]") -> set[str]:
+        """Call the function; return the ids of the messages that stay."""
+        ids = {message["MessageId"] for message in batch}
+        try:
+            answer = self._invoke({"Records": [self._as_delivered(message) for message in batch]})
+            reported = set(_reported(answer))
+        except Exception:  # noqa: BLE001 (whatever a function raises fails its batch)
+            return ids
+        return reported if reported <= ids else ids
+
+    def _as_delivered(self, message: "MessageTypeDef") -> Record:
+        """Return the message as a function's event shows it."""
+        return {
+            "messageId": message["MessageId"],
+            "receiptHandle": message["ReceiptHandle"],
+            "body": message["Body"],
+            "attributes": message.get("Attributes", {}),
+            "messageAttributes": {},
+            "md5OfBody": message["MD5OfBody"],
+            "eventSource": "aws:sqs",
+            "eventSourceARN": self._arn,
+            "awsRegion": self._arn.split(":")[3],
+        }
+
+
 def _first_failure(batch: Sequence[Record], answer: Any) -> int:
     """Return where to go on: at the lowest record reported, or behind the last if none is.
 
     Raises:
         LookupError, ValueError: the answer reports something else than records of the batch.
     """
-    failures = (answer or {}).get("batchItemFailures") or ()
     numbers = [_sequence(record) for record in batch]
-    return min((numbers.index(f["itemIdentifier"]) for f in failures), default=len(batch))
+    return min((numbers.index(number) for number in _reported(answer)), default=len(batch))
+
+
+def _reported(answer: Any) -> list[str]:
+    """Return what a function's answer says that failed."""
+    failures = (answer or {}).get("batchItemFailures") or ()
+    return [failure["itemIdentifier"] for failure in failures]
 
 
 def _as_delivered(record: Record) -> Record:

@@ -41,11 +41,15 @@ def application(stack: LocalStack, replaying: Replaying, wake: threading.Event) 
             request.method,
             _path(request),
             await _body(request, LARGEST_REQUEST),
-            joined(request.headers.items()),
+            {"user-agent": "", **joined(request.headers.items())},
             request.url.query,
         )
         wake.set()
         return Response(answer.body, answer.status, dict(answer.headers))
+
+    async def unrouted(request: Request, _error: Exception) -> Response:
+        # A path with a line break is one, too, but not to Starlette.
+        return await api(request)
 
     async def aws(request: Request) -> Response:
         call = gateway.Request(
@@ -72,7 +76,8 @@ def application(stack: LocalStack, replaying: Replaying, wake: threading.Event) 
             CORSMiddleware,
             allow_origins=["*"],
             allow_methods=["GET", "POST"],
-            allow_headers=["content-type", "authorization"],
+            allow_headers=["content-type", "authorization", "x-retry-count"],
+            expose_headers=["retry-after"],
         )
     ]
     keys = {"public": PUBLIC_KEY, "secret": SECRET_KEY}
@@ -86,9 +91,12 @@ def application(stack: LocalStack, replaying: Replaying, wake: threading.Event) 
             Route(AWS, aws, methods=["GET", "POST"]),
             Route(f"{AWS}/{{path:path}}", aws, methods=["GET", "POST"]),
             Route("/v1/{call}", api, methods=["POST", "OPTIONS"], middleware=cors),
+            Route("/v1/projects/{key}/settings", api, methods=["GET", "OPTIONS"], middleware=cors),
+            Route("/lead.js", api, methods=["GET", "OPTIONS"], middleware=cors),
             Route("/f/{form}", api, methods=["GET", "POST", "OPTIONS"], middleware=cors),
             Route("/{path:path}", api, methods=["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]),
         ],
+        exception_handlers={404: unrouted},
         # A page whose name was made to point at this machine is still a stranger's page.
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])],
     )

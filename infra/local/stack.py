@@ -24,7 +24,7 @@ import boto3
 
 from infra.local import engine, gateway
 from infra.local.gateway import ACCOUNT, Answer, Request
-from infra.local.mapping import EventSourceMapping, Stream
+from infra.local.mapping import EventSourceMapping, QueueMapping, Stream
 from infra.local.template import ROOT, Schedule, Template
 from leadscoring.answers import as_json
 from leadscoring.contract import from_sns
@@ -33,6 +33,7 @@ from leadscoring.interaction import to_text
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 PUBLIC_KEY = "local-public"
 SECRET_KEY = "local-secret"  # noqa: S105 (printed for everybody to use)
 
@@ -55,7 +56,7 @@ class Function:
         self.module = module
         self._lock = threading.Lock()
         if metrics := getattr(module, "metrics", None):
-            # Powertools keeps them once a process: five functions would empty each other's.
+            # Powertools keeps them once a process: functions would empty each other's.
             metrics.provider.metric_set, metrics.provider.dimension_set = {}, {}
 
     def __call__(self, event: dict[str, Any]) -> Any:
@@ -78,6 +79,7 @@ class LocalStack:
         self.table_name = self._outputs["TableName"]
         os.environ["TABLE_NAME"] = self.table_name
         os.environ["TOPIC_ARN"] = self._outputs["TopicArn"]
+        os.environ["SPOOL_URL"] = self._outputs["SpoolUrl"]
         self._put_keys()
         self._queue_url = self._subscribe_customer()
         self.functions: dict[str, Function] = {}
@@ -86,6 +88,16 @@ class LocalStack:
         self.mappings = [
             EventSourceMapping(trigger, partial(self.invoke, trigger.function))
             for trigger in self.template.streams
+        ]
+        self.queues = [
+            QueueMapping(
+                trigger,
+                self._sqs,
+                self._outputs["SpoolUrl"],
+                self._outputs["SpoolArn"],
+                partial(self.invoke, trigger.function),
+            )
+            for trigger in self.template.queues
         ]
 
     def load_functions(self) -> None:
@@ -104,9 +116,11 @@ class LocalStack:
     ) -> Answer:
         """Answer one HTTP request as API Gateway would: match the route, call its function.
 
-        A body that is not bytes is sent as JSON.
+        A body that is not bytes is sent as JSON, and whoever sends it is a browser unless it says
+        otherwise.
         """
         sent = {name.lower(): value for name, value in (headers or {}).items()}
+        sent.setdefault("user-agent", BROWSER)
         if not isinstance(body, bytes):
             body = json.dumps(body).encode()
             sent.setdefault("content-type", "application/json")
@@ -121,8 +135,10 @@ class LocalStack:
         return self.functions[function](event)
 
     def pump(self) -> None:
-        """Deliver the stream until nothing is left in it, and let the customer read the queue."""
+        """Deliver the spool, then the stream until it is empty; let the customer read the queue."""
         with self.pump_lock:
+            for queue in self.queues:
+                queue.deliver()
             relayed = 0
             while records := self.stream.read():
                 for mapping in self.mappings:
@@ -150,13 +166,14 @@ class LocalStack:
         return [{**lead, "score": lead["scorecard"]["score"]} for lead in leads]
 
     def pending(self) -> int:
-        """Return how much is still on its way to subscribers: stream records and outbox items."""
+        """Return how much is still on its way: spooled requests, stream records, outbox items."""
         waiting = [
             record
             for record in self.stream.unread()
             if any(mapping.wants(record) for mapping in self.mappings)
         ]
-        return len(waiting) + len(self.items("OUTBOX#"))
+        spooled = sum(queue.waiting() for queue in self.queues)
+        return spooled + len(waiting) + len(self.items("OUTBOX#"))
 
     def status(self) -> dict[str, int]:
         """Return the counts since the start."""

@@ -39,6 +39,14 @@ class StreamTrigger:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueTrigger:
+    """One event source mapping on the spool."""
+
+    function: str
+    batch_size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Schedule:
     """What EventBridge calls again and again."""
 
@@ -53,6 +61,7 @@ class Template:
     functions: tuple[str, ...]
     routes: tuple[Route, ...]
     streams: tuple[StreamTrigger, ...]
+    queues: tuple[QueueTrigger, ...]
     schedules: tuple[Schedule, ...]
 
     @classmethod
@@ -79,6 +88,9 @@ class Template:
                     bisect=event["BisectBatchOnFunctionError"],
                 )
                 for name, event in _events(functions, "DynamoDB")
+            ),
+            queues=tuple(
+                QueueTrigger(name, event["BatchSize"]) for name, event in _events(functions, "SQS")
             ),
             schedules=tuple(
                 Schedule(name, _rate(event["Schedule"]))

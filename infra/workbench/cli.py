@@ -2,6 +2,8 @@
 
 import collections
 import copy
+import re
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -12,23 +14,44 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console, RenderableType
-from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from typer.core import TyperGroup
 
-from infra.workbench import explaining, linting, rescoring, verifying
+from infra.workbench import (
+    correcting,
+    doctoring,
+    explaining,
+    importing,
+    keychain,
+    linking,
+    linting,
+    rescoring,
+    verifying,
+)
+from infra.workbench.columns import Wording
 from infra.workbench.connection import LOCAL_URL, Connection, NoConnection, explained
+from infra.workbench.doctoring import Examination, Result
+from infra.workbench.history import History, Unreadable
+from infra.workbench.journal import Journal, Unwritable
+from infra.workbench.visitor import Visitor
 from leadscoring import answers
+from leadscoring.faults import NAME
+from leadscoring.interaction import normalise_email
+from leadscoring.keys import KeyChangeError
 from leadscoring.lint.lock import LockError
 from leadscoring.model import Model, ModelError
-from leadscoring.settings import MODEL_FILE
+from leadscoring.request import Invalid
+from leadscoring.settings import MODEL_FILE, SNIPPET_FILE
+from leadscoring.snippet import Snippet
 from leadscoring.store import Store
 from leadscoring.table import Busy
 
 # What a person can do something about: told in one line, without a traceback.
 _TOLD = (
     *(NoConnection, LockError, ModelError, Busy),
-    *(explaining.UnknownLead, rescoring.Backward),
+    *(explaining.UnknownLead, rescoring.Backward, Unreadable, Unwritable),
+    *(KeyChangeError, linking.NotAnAddress, Invalid),
 )
 
 # What is shown may hold what strangers sent: it is printed as it is.
@@ -63,8 +86,11 @@ class Workbench:
 
     def store(self) -> Store:
         """Return the store of the table that the options name; raise `NoConnection`."""
-        connection = self.connection()
-        return Store(connection.dynamodb, connection.table_name)
+        return self.connection().store()
+
+    def now(self) -> datetime:
+        """Return what the clock tells."""
+        return _now()
 
     @contextmanager
     def counting(self, things: str) -> Iterator[Callable[[], None]]:
@@ -74,6 +100,16 @@ class Workbench:
         with Progress(*columns, console=console, transient=True, disable=self.json) as progress:
             task = progress.add_task(things, total=None)
             yield lambda: progress.advance(task)
+
+    @contextmanager
+    def measuring(self, things: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Show a person how far it is: what this gives is told how many things are done."""
+        counted = TextColumn(f"{{task.completed:,}} of {{task.total:,}} {things}")
+        columns = counted, BarColumn(), TimeRemainingColumn()
+        console = _console(stderr=True)
+        with Progress(*columns, console=console, transient=True, disable=self.json) as progress:
+            task = progress.add_task(things, total=total)
+            yield lambda done: progress.update(task, completed=done)
 
     def say(self, *shown: RenderableType) -> None:
         """Print for people; with `--json`, print nothing."""
@@ -93,7 +129,7 @@ class Commands(TyperGroup):
         super().__init__(**attributes)
         for option in [copy.copy(param) for param in self.params if param.name == "json"]:
             option.expose_value = False
-            for command in self.commands.values():
+            for command in _leaves(self):
                 command.params.append(option)
 
     def invoke(self, ctx: Any) -> Any:
@@ -105,7 +141,14 @@ class Commands(TyperGroup):
             raise typer.Exit(2) from error
 
 
+def _leaves(group: TyperGroup) -> Iterator[Any]:
+    """Return the commands of a group and of the groups in it."""
+    for command in group.commands.values():
+        yield from _leaves(command) if isinstance(command, TyperGroup) else [command]
+
+
 app = typer.Typer(cls=Commands, add_completion=False, pretty_exceptions_show_locals=False)
+app.add_typer(keychain.app, name="keys")
 
 
 def _json_too(ctx: typer.Context, asked: bool) -> bool:  # noqa: FBT001 (typer's way)
@@ -253,7 +296,60 @@ def rescore(
                 progress=lambda _: count(),
             )
     workbench.print_json({"model": model.number, "dry_run": dry_run, **asdict(outcome)})
-    workbench.say(rescoring.shown(outcome, model, dry_run=dry_run))
+    done = f"paid otherwise by model {model.number}"
+    workbench.say(rescoring.shown(outcome, done, dry_run=dry_run))
+
+
+@app.command()
+def correct(
+    ctx: typer.Context,
+    *,
+    detector: Annotated[str, typer.Option(help="Whose doubts: crawlerdetect, speed, honeypot, …")],
+    lead: Annotated[
+        str | None, typer.Option(metavar="WHO", help="Of this lead alone: named as in `explain`.")
+    ] = None,
+    take_back: Annotated[
+        bool,
+        typer.Option("--take-back", help="Withhold again; with --lead also what nobody doubted."),
+    ] = False,
+    since: Annotated[str | None, typer.Option(help="Only what arrived from then on.")] = None,
+    until: Annotated[str | None, typer.Option(help="Only what arrived before.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count who would change; write nothing.")
+    ] = False,
+    most_promotions: Annotated[
+        int, typer.Option(min=0, help="Stop before more leads than these become MQLs.")
+    ] = 25,
+) -> None:
+    """Pay what a detector withheld, as if it had not, or take back what it should have.
+
+    It is paid by functions/model.toml within its limits, and leads move as they should have. Traits
+    follow what remains. Without --lead this reads the whole table once.
+    """
+    workbench: Workbench = ctx.obj
+    if not re.match(NAME, detector):
+        raise typer.BadParameter(f"{detector!r} is no detector's name")
+    store, model = workbench.store(), Model.load(MODEL_FILE)
+    correction = correcting.Correction(
+        detector,
+        take_back,
+        explaining.find(store, lead) if lead else None,
+        _instant(since),
+        _instant(until),
+    )
+    with workbench.counting("leads") as count:
+        outcome = correcting.correct(
+            store,
+            model,
+            correction,
+            _now,
+            most_promotions=most_promotions,
+            dry_run=dry_run,
+            progress=lambda _: count(),
+        )
+    workbench.print_json({"detector": detector, "dry_run": dry_run, **asdict(outcome)})
+    done = f"withheld by {detector}" if take_back else f"paid by model {model.number}"
+    workbench.say(rescoring.shown(outcome, done, dry_run=dry_run))
 
 
 @app.command()
@@ -281,6 +377,196 @@ def verify(
     workbench.print_json(report)
     workbench.say(verifying.shown(report))
     raise typer.Exit(bool(report.differences))
+
+
+@app.command(name="import")
+def import_(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)],
+    *,
+    renamed: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="THEIRS=OURS", help="What a column is to us; repeatable."),
+    ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="OURS=VALUE", help="What a row means that does not say it."),
+    ] = None,
+    texts: Annotated[
+        list[str] | None,
+        typer.Option("--text", metavar="COLUMN", help="A column whose numbers are text."),
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="If it is not UTF-8 and does not say so itself.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read it all and say what is wrong; enter nothing.")
+    ] = False,
+    most_promotions: Annotated[
+        int, typer.Option(min=0, help="Stop before more leads than these become MQLs.")
+    ] = 25,
+) -> None:
+    """Enter a history into the ledger, from CSV or JSON lines, as a server's word.
+
+    It goes on where the last run stopped, and counts nothing twice. It exits with 1 where not all
+    of the file could be entered.
+    """
+    workbench: Workbench = ctx.obj
+    model = Model.load(MODEL_FILE)
+    wording = Wording(
+        renamed=dict(_pair(text, text.rpartition("=")) for text in renamed or ()),
+        given=dict(_pair(text, text.partition("=")) for text in given or ()),
+        texts=frozenset(texts or ()),
+    )
+    connection = None if dry_run else workbench.connection()
+    history = History.of(file, wording, encoding)
+    entering, into = None, ""
+    if connection:
+        into = connection.table_name
+        entering = importing.Entering(connection.store(), model, most_promotions)
+    journal = Journal.beside(file, history.key(into), dry_run=dry_run)
+    workbench.say(importing.foreword(history, journal, most_promotions))
+    with workbench.measuring("lines", history.lines) as count:
+        outcome = importing.import_history(
+            history, entering, model, _now, journal, lambda outcome: count(outcome.line)
+        )
+    report = str(journal.report) if outcome.rejected else None
+    workbench.print_json({**asdict(outcome), "dry_run": dry_run, "report": report})
+    workbench.say(importing.shown(outcome, journal))
+    raise typer.Exit(bool(outcome.rejected or outcome.stopped))
+
+
+@app.command()
+def doctor(
+    ctx: typer.Context,
+    url: Annotated[
+        str | None, typer.Argument(help="Where the API answers, if not where the stack says.")
+    ] = None,
+    *,
+    origin: Annotated[
+        str | None, typer.Option(help="The website whose pages call: https://www.example.com.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="A write key; else the table's public one.")] = (
+        None
+    ),
+    form: Annotated[str | None, typer.Option(help="A form of the model; else its first.")] = None,
+    email: Annotated[
+        str, typer.Option(help="Whom to visit as; each check adds a part behind a `+`.")
+    ] = "doctor@example.com",
+    event: Annotated[str, typer.Option(help="What makes an MQL.")] = "Demo Requested",
+    promotion: Annotated[
+        bool, typer.Option("--promotion/--no-promotion", help="Have a test lead promoted.")
+    ] = True,
+    wait: Annotated[float, typer.Option(min=0, help="So many seconds a promotion may take.")] = 60,
+) -> None:
+    """Visit a stack as a web page does, and say what works, what not and why, what is unseen.
+
+    With `--local` or `--stack` it reads in the ledger what no answer shows. It exits with 1 if
+    something is wrong. Its test leads stay, and subscribers hear of the one that is promoted.
+    """
+    workbench: Workbench = ctx.obj
+    model = Model.load(MODEL_FILE)
+    connection = workbench.connection() if workbench.local or workbench.stack else None
+    store = connection.store() if connection else None
+    visit = Examination(
+        visitor=Visitor(
+            _web_address(url or (connection and connection.api_url) or ""),
+            origin and _web_address(origin),
+        ),
+        key=key or (store.keys().public if store else ""),
+        model=model,
+        form=form or doctoring.form_to_fill_in(model),
+        email=_email(email),
+        tag=secrets.token_hex(3),
+        event=event if promotion else None,
+        store=store,
+        now=_now,
+        wait_seconds=wait,
+    )
+    if not visit.key:
+        raise typer.BadParameter("which key? Give `--key`, or the table by `--local` or `--stack`")
+    workbench.say(doctoring.foreword(visit))
+    with workbench.counting("checks") as count:
+        findings = list(doctoring.examine(visit, count))
+    workbench.print_json(doctoring.answer(visit, findings))
+    workbench.say(doctoring.shown(findings))
+    raise typer.Exit(any(finding.result is Result.BAD for finding in findings))
+
+
+def _web_address(text: str) -> str:
+    try:
+        return doctoring.web_address(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _email(text: str) -> str:
+    try:
+        return normalise_email(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text} is {error}") from None
+
+
+def _pair(text: str, parts: tuple[str, str, str]) -> tuple[str, str]:
+    name, _, value = parts
+    if not name or not value:
+        raise typer.BadParameter(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+@app.command()
+def link(
+    ctx: typer.Context,
+    target: Annotated[str, typer.Argument(help="The web address that the link leads to.")],
+    emails: Annotated[
+        list[str], typer.Argument(help="Who gets it; `-` reads addresses from standard input.")
+    ],
+    *,
+    campaign: Annotated[str, typer.Option(help="The mailing's name, as the ledger will show it.")],
+    source: Annotated[str, typer.Option(help="The campaign's source, as `newsletter`.")] = "",
+    sent_at: Annotated[
+        str | None,
+        typer.Option(help="When the mailing goes out, as 2026-03-02T12:00:00Z; else now."),
+    ] = None,
+    valid_days: Annotated[
+        int, typer.Option(min=1, max=3650, help="How long from then the link leads there.")
+    ] = 90,
+    base_url: Annotated[
+        str | None, typer.Option(help="Where the API answers, if not where the stack says.")
+    ] = None,
+) -> None:
+    """Make a signed link for each e-mail address: who follows it has clicked in that mailing.
+
+    A link says which lead it is for, by the lead's id; no address stands in it.
+    """
+    workbench: Workbench = ctx.obj
+    connection = workbench.connection()
+    if (url := base_url or connection.api_url) is None:
+        raise NoConnection("the stack does not say where its API answers: give `--base-url`")
+    now = _now()
+    keys = linking.signing_keys(connection.store(), now)
+    mailing = linking.Mailing(url, target, campaign, source, _instant(sent_at) or now, valid_days)
+    made = linking.make(mailing, linking.readers(emails), keys)
+    workbench.print_json([asdict(one) for one in made])
+    if not workbench.json:
+        linking.write_csv(made)
+
+
+@app.command()
+def snippet(
+    ctx: typer.Context,
+    url: Annotated[
+        str | None, typer.Argument(help="Where the API answers, if not where the stack says.")
+    ] = None,
+) -> None:
+    """Print the script tag for your pages: lead.js as it is here, held to its very bytes."""
+    workbench: Workbench = ctx.obj
+    connection = workbench.connection()
+    address = _web_address(url or connection.api_url or "")
+    tag = Snippet.load(SNIPPET_FILE).tag(address, connection.store().keys().public)
+    workbench.print_json({"tag": tag})
+    if not workbench.json:
+        _console(soft_wrap=True).print(tag)
 
 
 def _now() -> datetime:

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from botocore import exceptions
 from botocore.exceptions import BotoCoreError, ClientError
 
 from leadscoring.settings import AWS_CLIENT
+from leadscoring.store import Store
 
 if TYPE_CHECKING:
     import boto3
@@ -50,10 +51,15 @@ class NoConnection(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """The table of one stack, and a client that reaches it."""
+    """The table of one stack, a client that reaches it, and the address of its API."""
 
     table_name: str
     dynamodb: "DynamoDBClient"
+    api_url: str | None = None
+
+    def store(self) -> Store:
+        """Return the store of the table."""
+        return Store(self.dynamodb, self.table_name)
 
     @classmethod
     def local(cls, url: str = LOCAL_URL) -> Self:
@@ -66,7 +72,7 @@ class Connection:
         from botocore.config import Config
 
         try:
-            return cls._to(
+            found = cls._to(
                 _LOCAL_STACK,
                 _local_session(),
                 config=Config(**AWS_CLIENT, proxies={}),
@@ -77,6 +83,7 @@ class Connection:
                 f"no local stack answers at {url}: start it with `make run`, "
                 "or name its address with `--url`"
             ) from error
+        return replace(found, api_url=url)
 
     @classmethod
     def to_stack(cls, name: str) -> Self:
@@ -120,7 +127,8 @@ class Connection:
                 f"the stack {stack_name} has no output `TableName`: give the name of an MQLambda "
                 "stack whose deployment is complete"
             )
-        return cls(outputs["TableName"], session.client("dynamodb", **settings))
+        dynamodb = session.client("dynamodb", **settings)
+        return cls(outputs["TableName"], dynamodb, outputs.get("ApiUrl"))
 
 
 @contextmanager

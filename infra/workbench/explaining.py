@@ -56,6 +56,7 @@ def answer(lead: Lead, why: Explanation) -> dict[str, Any]:
         "reasons": why.reasons,
         "lines": why.lines,
         "note": why.note,
+        "withheld": why.withheld,
     }
 
 
@@ -93,7 +94,11 @@ def _headline(lead: Lead, why: Explanation) -> str:
         " · ".join(parts),
         f"at {to_text(card.at)}, by model {card.model}",
     ]
-    return "\n".join([*lines, why.note] if why.note else lines)
+    withheld = (
+        f"{times:,} interactions withheld by {detector}: they pay nothing"
+        for detector, times in sorted(why.withheld.items())
+    )
+    return "\n".join([*lines, *([why.note] if why.note else []), *withheld])
 
 
 def printable(text: str) -> str:

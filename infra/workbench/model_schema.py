@@ -18,6 +18,7 @@ def schema() -> dict[str, Any]:
     parts = found["$defs"]
     parts |= _pattern_words()
     parts["Texts"] = _one_or_more({"type": "string"})
+    parts["BodyPaths"] = _one_or_more(_ref("BodyPath"))
     rule, condition = parts["Rule"]["properties"], parts["Condition"]["properties"]
     rule["when"] = _ref("Pattern")
     rule["page"] = _one_or_more(_ref("Word"))

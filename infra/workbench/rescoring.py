@@ -1,8 +1,12 @@
-"""`mqlambda rescore`: pay the ledger of every lead again, under another model."""
+"""`mqlambda rescore`: pay the ledger of every lead again, under another model.
+
+A correction goes the same way: what it does to a lead, and how a lead is held meanwhile.
+"""
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from rich.console import RenderableType
@@ -24,7 +28,7 @@ class Backward(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What a rescore does to one lead: entries paid otherwise, its score, where that moves it."""
+    """What is done to one lead: entries paid otherwise, its score, where that moves it."""
 
     lead: Lead
     entries: int
@@ -41,7 +45,7 @@ class Effect:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a rescore came to, so far."""
+    """What it came to, so far."""
 
     leads: int = 0
     entries: int = 0
@@ -92,7 +96,11 @@ def rescore(
             outcome.stopped = True
             return outcome
         if effect.changed or effect.lead.rescoring_until:
-            _pay_again(store, effect.lead.id, model, now)
+            with held(store, effect.lead.id, model, now):
+                while store.ledger.pay_again(
+                    effect.lead.id, list(store.ledger.entries(effect.lead.id)), model
+                ):
+                    pass
         outcome.count(effect)
         progress(effect)
         sleep(max(outcome.entries / entries_per_second - (time.monotonic() - started), 0))
@@ -115,25 +123,35 @@ def preview(
 
 
 def effect_on(lead: Lead, entries: list[Entry], model: Model, now: datetime) -> Effect:
-    """Return what this model's pay would do to a lead with this ledger.
+    """Return what this model's pay would do to a lead with this ledger; raise `Backward`."""
+    return effect_of(lead, entries, scoring.pay_all_again(entries, model), model, now)
+
+
+def effect_of(
+    lead: Lead, entries: list[Entry], again: list[Entry], model: Model, now: datetime
+) -> Effect:
+    """Return what it does to a lead that its ledger is paid again like this.
 
     Raises:
         Backward: an entry was paid by a newer model.
     """
     if newer := max((entry.model for entry in entries if entry.model > model.number), default=0):
         raise Backward(f"model {newer} has paid entries of this table, and this is {model.number}")
-    paid = {(entry.trust, entry.message_id): entry.paid for entry in entries}
-    again = scoring.pay_all_again(entries, model)
+    stood = {(entry.trust, entry.message_id): entry for entry in entries}
     (before, moved_anyway), (after, moved) = (
         _judged(scoring.remember(lead, ledger), model, now) for ledger in (entries, again)
     )
     return Effect(
         lead=lead,
         entries=len(entries),
-        changed=sum(paid[entry.trust, entry.message_id] != entry.paid for entry in again),
+        changed=sum(
+            replace(entry, model=old.model) != old
+            for entry in again
+            if (old := stood[entry.trust, entry.message_id])
+        ),
         score_before=before,
         score_after=after,
-        # What moves it anyway, for other points, is no effect of the rescore.
+        # What moves it anyway, for other points, is no effect of this.
         change=moved if _stage(moved) != _stage(moved_anyway) else None,
     )
 
@@ -161,11 +179,11 @@ def _effects(
             return
 
 
-def _pay_again(store: Store, lead_id: str, model: Model, now: Callable[[], datetime]) -> None:
-    """Pay one lead's ledger until nothing of it is paid otherwise; hold its stage meanwhile."""
+@contextmanager
+def held(store: Store, lead_id: str, model: Model, now: Callable[[], datetime]) -> Iterator[None]:
+    """Hold the lead's stage while its ledger is paid again; then count its cycle anew."""
     store.begin_rescore(lead_id, now() + HELD)
-    while store.ledger.pay_again(lead_id, list(store.ledger.entries(lead_id)), model):
-        pass
+    yield
     entries, changes = store.ledger.entries(lead_id), store.changes(lead_id)
     before = scoring.seen_before_cycle(entries, changes)
     counted = before and {rule: n for rule, n in before.items() if rule in model.counted_rules}
@@ -179,12 +197,12 @@ def _note(store: Store, model: Model, cursor: str | None) -> None:
         raise Backward(f"a newer model than {model.number} is paying this table") from None
 
 
-def shown(outcome: Outcome, model: Model, *, dry_run: bool) -> RenderableType:
-    """Return for people what a rescore came to, or would come to."""
+def shown(outcome: Outcome, done: str, *, dry_run: bool) -> RenderableType:
+    """Return for people what it came to, or would come to, that entries are `done`."""
     would = "would be" if dry_run else "are"
     lines = [
         f"{outcome.leads:,} leads, {outcome.entries:,} ledger entries",
-        f"{outcome.changed_entries:,} entries {would} paid otherwise by model {model.number}",
+        f"{outcome.changed_entries:,} entries {would} {done}",
         f"{outcome.changed_leads:,} leads {would} worth something else now",
         *(f"{n:,} {would} moved: {passage}" for passage, n in sorted(outcome.stages.items())),
     ]

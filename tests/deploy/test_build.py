@@ -38,7 +38,7 @@ def test_an_artifact_starts_on_either_processor(
 def test_an_artifact_holds_nothing_that_no_function_reads(artifacts: dict[str, Path]) -> None:
     for artifact in artifacts.values():
         found = {path.name for path in artifact.iterdir()}
-        assert found >= {"collect.py", "leadscoring", "model.toml", "pydantic"}
+        assert found >= {"collect.py", "leadscoring", "model.toml", "pydantic", "static"}
         # Lambda's runtime brings boto3; the rest is for building.
         assert found.isdisjoint(
             {".lock", "bin", "boto3", "botocore", "Makefile", "requirements.txt", "tests", "wheels"}

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -24,7 +25,7 @@ def aws() -> Iterator[Aws]:
 
 
 class Stack:
-    """The five functions, each told by the template where the table and the topic are."""
+    """The functions, each told by the template where the table, the topic and the spool are."""
 
     def __init__(self, aws: Aws, runtime: Runtime, expansion: Template) -> None:
         self.aws = aws
@@ -65,7 +66,7 @@ def stack(aws: Aws, runtime: Runtime, expansion: Template) -> Stack:
 
 def test_every_function_starts_in_a_clean_environment(stack: Stack, expansion: Template) -> None:
     names = sorted(functions(expansion))
-    assert names == ["Collect", "Leads", "Promote", "Relay", "Sweep"]
+    assert names == ["Collect", "Leads", "Promote", "Relay", "Retry", "Sweep"]
     for name in names:
         stack.call(name)
 
@@ -101,6 +102,17 @@ def test_the_sweeper_publishes_what_the_relay_never_got(stack: Stack) -> None:
     assert (swept["relayed"], swept["failed"]) == (1, 0)
     assert len(stack.aws.received()) == 1
     assert stack.aws.items("OUTBOX#") == []
+
+
+def test_a_form_out_of_the_spool_is_recorded(stack: Stack) -> None:
+    form = http_request("POST /f/{form}", "", form="demo")
+    form["headers"]["content-type"] = "application/x-www-form-urlencoded"
+    form["body"] = urlencode({"email": EMAIL})
+
+    assert stack.call("Retry", queue_message(form)) == {"batchItemFailures": []}
+
+    [entry] = stack.aws.items("INTERACTION#public#")
+    assert entry["received_at"] == {"S": "2026-05-04T09:55:00.000Z"}
 
 
 def test_a_lead_can_be_found_with_its_reasons(stack: Stack) -> None:
@@ -160,6 +172,25 @@ def http_request(route: str, body: object, **path_parameters: str) -> dict[str, 
         "pathParameters": path_parameters,
         "body": json.dumps(body),
         "isBase64Encoded": False,
+    }
+
+
+def queue_message(body: object) -> dict[str, Any]:
+    """Return what the spool hands a function, one message."""
+    return {
+        "Records": [
+            {
+                "messageId": "19dd0b57-b21e-4ac1-bd88-01bbb068cb78",
+                "receiptHandle": "MessageReceiptHandle",
+                "body": json.dumps(body),
+                "attributes": {"ApproximateReceiveCount": "1"},
+                "messageAttributes": {},
+                "md5OfBody": "e4e68fb7bd0e697a0ae8f1bb342846b3",
+                "eventSource": "aws:sqs",
+                "eventSourceARN": f"arn:aws:sqs:{REGION}:123456789012:spool",
+                "awsRegion": REGION,
+            }
+        ]
     }
 
 

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,16 @@ import pytest
 from tests.deploy.conftest import ROOT, Template, functions, of_type, uv
 
 # Who knows the public key may send; everything else asks for IAM.
-OPEN_TO_ALL = {"POST /v1/{call}", "POST /f/{form}", "GET /f/{form}"}
+OPEN_TO_ALL = {
+    "POST /v1/{call}",
+    "GET /v1/projects/{key}/settings",
+    "GET /lead.js",
+    "POST /f/{form}",
+    "GET /f/{form}",
+    "GET /c/{token}",
+    "HEAD /c/{token}",
+    "POST /hooks/{source}",
+}
 
 MAPPING = "AWS::Lambda::EventSourceMapping"
 ROLE = "AWS::IAM::Role"
@@ -87,16 +97,15 @@ def test_a_function_may_write_to_its_own_log_group_alone(expansion: Template) ->
         assert written == [mine]
 
 
-def test_two_mappings_read_the_stream(expansion: Template) -> None:
+def test_two_mappings_read_the_stream_and_one_the_spool(expansion: Template) -> None:
     mappings = of_type(expansion, MAPPING).values()
-    assert sorted(m["FunctionName"]["Ref"] for m in mappings) == ["Promote", "Relay"]
-    assert all(
-        m["EventSourceArn"] == {"Fn::GetAtt": ["Data", "Outputs.StreamArn"]} for m in mappings
-    )
+    assert len(mappings) == 3
+    assert readers_of("StreamArn", expansion).keys() == {"Promote", "Relay"}
+    assert readers_of("SpoolArn", expansion).keys() == {"Retry"}
 
 
 def test_the_stream_loses_no_record_without_a_trace(expansion: Template) -> None:
-    for mapping in of_type(expansion, MAPPING).values():
+    for mapping in readers_of("StreamArn", expansion).values():
         assert mapping["StartingPosition"] == "TRIM_HORIZON"
         assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
         assert mapping["BisectBatchOnFunctionError"] is True
@@ -104,6 +113,39 @@ def test_the_stream_loses_no_record_without_a_trace(expansion: Template) -> None
         assert 0 < mapping["MaximumRetryAttempts"] <= 100
         bucket = {"Fn::GetAtt": ["Data", "Outputs.FailureBucketArn"]}
         assert mapping["DestinationConfig"] == {"OnFailure": {"Destination": bucket}}
+
+
+def test_the_spool_loses_no_form(expansion: Template, data: Template) -> None:
+    [spool] = of_type(data, "AWS::SQS::Queue").values()
+    assert spool["MessageRetentionPeriod"] == timedelta(days=14).total_seconds()
+    # A dead-letter queue would take from the function what it has only tried so often.
+    assert "RedrivePolicy" not in spool
+    [mapping] = readers_of("SpoolArn", expansion).values()
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    # AWS's own advice; less, and a form could be recorded twice at the same time.
+    assert spool["VisibilityTimeout"] >= 6 * functions(expansion)["Retry"]["Timeout"]
+
+
+def test_the_spool_is_encrypted_and_talks_by_tls_alone(data: Template) -> None:
+    [spool] = of_type(data, "AWS::SQS::Queue").values()
+    assert spool["SqsManagedSseEnabled"] is True
+    [policy] = of_type(data, "AWS::SQS::QueuePolicy").values()
+    assert policy["Queues"] == [{"Ref": "Spool"}]
+    [statement] = policy["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Principal"]) == ("Deny", "*")
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": False}}
+
+
+def test_only_collect_fills_the_spool_and_only_retry_empties_it(expansion: Template) -> None:
+    allowed = {
+        role: set(listed(statement["Action"]))
+        for role, statement in statements(expansion)
+        if statement["Resource"] == {"Fn::GetAtt": ["Data", "Outputs.SpoolArn"]}
+    }
+    assert allowed == {
+        "CollectRole": {"sqs:SendMessage"},
+        "RetryRole": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
+    }
 
 
 def test_only_the_listed_routes_are_open_to_all(expansion: Template) -> None:
@@ -136,6 +178,51 @@ def test_web_origins_are_the_ones_that_were_asked_for(expansion: Template) -> No
     assert "allowCredentials" not in cors
 
 
+@pytest.mark.parametrize(
+    ("origin", "is_one"),
+    [
+        ("https://www.example.com", True),
+        ("http://localhost:3000", True),
+        ("*", False),
+        ("https://*", False),
+        ("https://*.example.com", False),
+        ("https://www.example.com/", False),
+        ("www.example.com", False),
+        ("null", False),
+        ("", False),
+    ],
+)
+def test_web_origins_are_an_explicit_list(
+    expansion: Template, origin: str, *, is_one: bool
+) -> None:
+    pattern = expansion["Parameters"]["AllowedOrigins"]["AllowedPattern"]
+    assert bool(re.fullmatch(pattern, origin)) is is_one
+
+
+def test_the_stage_and_the_forms_are_throttled(expansion: Template) -> None:
+    [stage] = of_type(expansion, "AWS::ApiGatewayV2::Stage").values()
+    every, own = stage["DefaultRouteSettings"], stage["RouteSettings"]
+    assert set(own) <= OPEN_TO_ALL
+    for settings in (every, *own.values()):
+        assert 0 < settings["ThrottlingRateLimit"] <= every["ThrottlingRateLimit"]
+        assert 0 < settings["ThrottlingBurstLimit"] <= every["ThrottlingBurstLimit"]
+    assert "POST /f/{form}" in own
+
+
+def test_concurrency_is_reserved_for_the_public_door_alone_and_only_when_asked_for(
+    expansion: Template,
+) -> None:
+    reserved = {
+        name: function["ReservedConcurrentExecutions"]
+        for name, function in functions(expansion).items()
+        if "ReservedConcurrentExecutions" in function
+    }
+    number = {"Ref": "ReservedConcurrency"}
+    assert reserved == {"Collect": {"Fn::If": ["IsReserved", number, {"Ref": "AWS::NoValue"}]}}
+    assert expansion["Parameters"]["ReservedConcurrency"]["Default"] == 0
+    assert expansion["Conditions"]["IsReserved"] == {"Fn::Not": [{"Fn::Equals": [number, 0]}]}
+
+
 def test_two_stacks_can_live_in_one_account(expansion: Template, data: Template) -> None:
     fixed = [
         name
@@ -156,7 +243,7 @@ def test_everything_of_ours_says_which_stack_it_belongs_to(expansion: Template) 
     assert {n: found for n, found in tagged.items() if not {"application", "stack"} <= found} == {}
 
 
-@pytest.mark.parametrize("type_", ["AWS::DynamoDB::Table", "AWS::S3::Bucket"])
+@pytest.mark.parametrize("type_", ["AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::SQS::Queue"])
 def test_what_is_remembered_outlives_the_stack(data: Template, type_: str) -> None:
     for name in of_type(data, type_):
         resource = data["Resources"][name]
@@ -187,6 +274,16 @@ def statements(template: Template) -> Iterator[tuple[str, dict[str, Any]]]:
         for policy in role["Policies"]:
             for statement in policy["PolicyDocument"]["Statement"]:
                 yield name, statement
+
+
+def readers_of(output: str, template: Template) -> Template:
+    """Return the event source mappings on what the data stack calls so, by their function."""
+    source = {"Fn::GetAtt": ["Data", f"Outputs.{output}"]}
+    return {
+        mapping["FunctionName"]["Ref"]: mapping
+        for mapping in of_type(template, MAPPING).values()
+        if mapping["EventSourceArn"] == source
+    }
 
 
 def routes(api: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -11,7 +11,7 @@ import pytest
 from infra.local.engine import clock_at
 from infra.local.stack import LocalStack
 from infra.workbench import contract as written
-from infra.workbench import model_schema
+from infra.workbench import model_schema, openapi
 from leadscoring.contract import MESSAGES, from_sns
 
 EVENTS = Path(__file__).parents[2] / "events"
@@ -20,7 +20,8 @@ PROMOTED = json.loads((EVENTS / "messages/mqlambda.lead.promoted.v1.example.json
 
 def test_the_files_are_what_the_models_say_now() -> None:
     expected = written.files()
-    actual = {path: path.read_text() for path in (*written.MESSAGES.iterdir(), model_schema.FILE)}
+    files = (*written.MESSAGES.iterdir(), model_schema.FILE, openapi.FILE)
+    actual = {path: path.read_text() for path in files}
     assert actual == expected, "run `make contract`"
 
 
@@ -94,6 +95,7 @@ def test_the_sample_events_make_one_story(stack: LocalStack) -> None:
     assert call("relay") == {"batchItemFailures": []}
     assert call("sweep") == {"relayed": 0, "failed": 0}
     assert json.loads(call("leads")["body"])["stage"] == "mql"
+    assert call("retry") == {"batchItemFailures": []}
     stack.pump()
     assert [message["type"] for message in stack.received] == ["mqlambda.lead.promoted.v1"]
 

@@ -1,42 +1,30 @@
 """Plain HTML forms, posted without any JavaScript."""
 
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import timedelta
 from urllib.parse import urlencode
 
 import pytest
 
-from infra.local.engine import clock_at
-from infra.local.gateway import Answer
 from infra.local.stack import LocalStack, local_stack
 from leadscoring.doors import Form
 from tests.flow.asking import everything, lead, ledger
-
-NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
-URLENCODED = "application/x-www-form-urlencoded"
+from tests.flow.posting import (
+    BOUNDARY,
+    MULTIPART,
+    NOON,
+    URLENCODED,
+    Parts,
+    multipart,
+    post,
+    submit,
+)
 
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:
     with local_stack() as shared:
         yield shared
-
-
-def submit(
-    stack: LocalStack,
-    form: str,
-    fields: Mapping[str, str],
-    at: datetime = NOON,
-    accept: str = "text/html",
-    content_type: str = URLENCODED,
-) -> Answer:
-    with clock_at(at):
-        return stack.request(
-            "POST",
-            f"/f/{form}",
-            urlencode(fields).encode(),
-            {"content-type": content_type, "accept": accept},
-        )
 
 
 @pytest.mark.parametrize(
@@ -80,8 +68,9 @@ def test_a_form_with_a_redirect_goes_there(
 
 
 def test_a_form_without_an_entry_in_the_model_has_no_page(stack: LocalStack) -> None:
-    answer = stack.request("GET", "/f/raffle")
-    assert (answer.status, answer.json()["code"]) == (404, "unknown_form")
+    for answer in (stack.request("GET", "/f/raffle"), submit(stack, "raffle", {})):
+        assert (answer.status, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+        assert b"There is no such form." in answer.body
 
 
 def test_a_double_click_counts_once_and_the_next_day_counts_again(stack: LocalStack) -> None:
@@ -127,7 +116,7 @@ def test_a_form_without_an_address_to_write_to_is_refused(
 ) -> None:
     before = everything(stack)
 
-    answer = submit(stack, "contact", fields)
+    answer = submit(stack, "contact", fields, accept="application/json")
 
     assert (answer.status, answer.json()["field"]) == (400, "email")
     assert everything(stack) == before
@@ -187,23 +176,45 @@ def test_two_spellings_of_one_address_are_one_lead(
     assert len(ids) == leads
 
 
+def test_a_form_with_a_file_is_taken_without_the_file(stack: LocalStack) -> None:
+    email = "applicant@example.com"
+    cv = b"%PDF" * 500_000
+    parts: Parts = [("email", email, None), ("title", "Größe", None), ("cv", cv, "cv.pdf")]
+
+    answer = post(stack, "contact", multipart(parts), MULTIPART)
+
+    assert answer.status == 303
+    (entry,) = ledger(stack, email=email)
+    assert entry["properties"] == {"form": "contact", "title": "Größe"}
+
+
+def test_a_form_is_the_same_however_it_is_sent(stack: LocalStack) -> None:
+    fields = {"email": "twice@example.com", "title": "Questions"}
+    submit(stack, "contact", fields)
+    post(stack, "contact", multipart((*field, None) for field in fields.items()), MULTIPART)
+    assert lead(stack, email="twice@example.com")["interactions"] == 1
+
+
+MANY = {f"question{n}": "yes" for n in range(101)}
+
+
 @pytest.mark.parametrize(
-    ("fields", "content_type", "status", "field"),
+    ("body", "content_type", "status", "field"),
     [
-        ({f"question{n}": "yes" for n in range(100)}, URLENCODED, 400, "body"),
-        ({"message": "x" * 32_000}, URLENCODED, 413, "body"),
-        ({}, "multipart/form-data; boundary=x", 415, "content-type"),
-        ({}, "multipart/form-data", 415, "content-type"),
+        (urlencode(MANY).encode(), URLENCODED, 400, "body"),
+        (b"email=jane@example.com&message=" + b"x" * 32_000, URLENCODED, 413, "body"),
+        (multipart([("email", "x" * 32_000, None)]), MULTIPART, 413, "body"),
+        (multipart([("email", "jane@example.com", None)]), "multipart/form-data", 400, "body"),
+        (BOUNDARY.encode(), MULTIPART, 400, "body"),
+        (b'{"email":"jane@example.com"}', "application/json", 415, "content-type"),
     ],
 )
-def test_a_form_that_is_too_much_or_of_another_type_is_refused(
-    stack: LocalStack, fields: dict[str, str], content_type: str, status: int, field: str
+def test_a_form_that_is_too_much_or_broken_or_of_another_type_is_refused(
+    stack: LocalStack, body: bytes, content_type: str, status: int, field: str
 ) -> None:
     before = everything(stack)
 
-    answer = submit(
-        stack, "contact", {"email": "jane@example.com", **fields}, content_type=content_type
-    )
+    answer = post(stack, "contact", body, content_type, accept="application/json")
 
     assert (answer.status, answer.json()["field"]) == (status, field)
     assert everything(stack) == before

@@ -14,7 +14,7 @@ import pytest
 from infra.local import gateway
 from infra.local.engine import clock_at
 from infra.local.gateway import Request
-from infra.local.stack import PUBLIC_KEY, SECRET_KEY, Function, LocalStack
+from infra.local.stack import BROWSER, PUBLIC_KEY, SECRET_KEY, Function, LocalStack
 from tests.flow.acts import Message, allowances, counters, ledger_sums, ledger_uses, send
 from tests.flow.asking import lead, ledger
 from tests.flow.own_model import deploy, stack_with
@@ -456,7 +456,7 @@ def test_sixty_four_callers_at_one_lead_are_paid_exactly_the_limits(stack: Local
             messages = [{**message, "userId": email} for message in batch]
             key = SECRET_KEY if caller % 4 < 2 else PUBLIC_KEY
             body = json.dumps({"writeKey": key, "batch": messages}).encode()
-            request = Request("POST", "/v1/batch", "", {}, body, NOON)
+            request = Request("POST", "/v1/batch", "", {"user-agent": BROWSER}, body, NOON)
             answer = gateway.answer(request, stack.template.routes, lambda _, e: container(e))
             statuses.add(answer.status)
         return statuses

@@ -24,6 +24,12 @@ CALLS: dict[str, tuple[dict[str, Any], str]] = {
     "i": ({"traits": {"company": "ACME"}}, "Identified"),
     "page": (PAGE, "Page Viewed"),
     "p": (PAGE, "Page Viewed"),
+    "screen": (PAGE, "Page Viewed"),
+    "s": (PAGE, "Page Viewed"),
+    "group": ({"groupId": "acme"}, "Grouped"),
+    "g": ({"groupId": "acme"}, "Grouped"),
+    "alias": ({"previousId": "before"}, "Aliased"),
+    "a": ({"previousId": "before"}, "Aliased"),
     "batch": ({"batch": [{"type": "identify"}]}, "Identified"),
     "b": ({"batch": [PAGE]}, "Page Viewed"),
 }
@@ -167,7 +173,7 @@ def test_a_batch_keeps_what_is_good_and_names_what_is_bad(stack: LocalStack) -> 
     assert [(fault["index"], fault["code"], fault["field"]) for fault in answer["rejected"]] == [
         (1, "invalid", "event"),
         (2, "invalid", "type"),
-        (3, "invalid", "type"),
+        (3, "invalid", "previousId"),
         (5, "invalid", "userId"),
         (6, "invalid", "properties"),
         (7, "too_large", "message"),
@@ -285,7 +291,7 @@ ERRORS: dict[str, tuple[str, bytes, dict[str, str], int, str, str]] = {
         "unknown_key",
         "writeKey",
     ),
-    "unknown call": ("/v1/alias", call_of(), {}, 404, "unknown_call", "path"),
+    "unknown call": ("/v1/purchase", call_of(), {}, 404, "unknown_call", "path"),
     "unknown form": ("/f/raffle", b"email=jane@example.com", {}, 404, "unknown_form", "path"),
     "call as a form": (
         "/v1/track",
@@ -320,6 +326,7 @@ ERRORS: dict[str, tuple[str, bytes, dict[str, str], int, str, str]] = {
         "body",
     ),
     "nobody": ("/v1/identify", call_of(userId=""), {}, 400, "invalid", "userId"),
+    "no previous id": ("/v1/alias", call_of(), {}, 400, "invalid", "previousId"),
     "no event": ("/v1/track", call_of(event=None), {}, 400, "invalid", "event"),
     "no batch": ("/v1/batch", call_of(), {}, 400, "invalid", "batch"),
     "only bad messages": (
@@ -343,7 +350,8 @@ def test_a_mistake_is_answered_by_code_field_and_message_and_changes_nothing(
 ) -> None:
     path, body, headers, status, code, field = ERRORS[mistake]
     if path.startswith("/f/"):
-        headers = {"content-type": "application/x-www-form-urlencoded", **headers}
+        form = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
+        headers = {**form, **headers}
     before, refused = everything(stack), stack.metrics["Refused"]
 
     answer = stack.request("POST", path, body, headers)

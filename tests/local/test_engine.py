@@ -13,7 +13,7 @@ import pytest
 from infra.local import engine, gateway
 from infra.local.engine import clock_at
 from infra.local.gateway import Request
-from infra.local.stack import PUBLIC_KEY, Function, LocalStack, local_stack
+from infra.local.stack import BROWSER, PUBLIC_KEY, Function, LocalStack, local_stack
 from tests.flow.acts import ACTS, counters, ledger_sums
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -46,7 +46,7 @@ def test_sixteen_containers_at_one_lead_count_each_interaction_once(stack: Local
             }
             batch = [{**act, "userId": email, "messageId": id_} for id_, act in sent.items()]
             body = json.dumps({"writeKey": PUBLIC_KEY, "batch": batch}).encode()
-            request = Request("POST", "/v1/batch", "", {}, body, NOON)
+            request = Request("POST", "/v1/batch", "", {"user-agent": BROWSER}, body, NOON)
             answer = gateway.answer(request, stack.template.routes, lambda _, e: container(e))
             statuses.add(answer.status)
         return statuses

@@ -1,12 +1,17 @@
-"""The event source mapping: which records come, in which batches, and what follows a failure."""
+"""The event source mappings: what comes, in which batches, and what follows a failure."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
+import boto3
 import pytest
 
-from infra.local.mapping import EventSourceMapping, Record
-from infra.local.template import StreamTrigger, Template
+from infra.local.engine import clock_at, engine
+from infra.local.mapping import EventSourceMapping, QueueMapping, Record
+from infra.local.template import QueueTrigger, StreamTrigger, Template
 
 ANY = '{"eventName": ["INSERT"]}'
 
@@ -152,3 +157,80 @@ def test_what_failed_for_good_does_not_hold_up_what_comes_after() -> None:
 
     assert function.batches == [[1, 2], [2], [3, 4]]
     assert numbers(tried.on_failure) == [2]
+
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+class Queue:
+    """A queue with some messages, and the function that its mapping calls."""
+
+    def __init__(self, bodies: str, size: int, answer: Callable[[list[str]], Any]) -> None:
+        sqs = boto3.client("sqs")
+        url = sqs.create_queue(QueueName="q", Attributes={"VisibilityTimeout": "180"})["QueueUrl"]
+        for body in bodies:
+            sqs.send_message(QueueUrl=url, MessageBody=body)
+        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        arn = attributes["Attributes"]["QueueArn"]
+        self.mapping = QueueMapping(QueueTrigger("retry", size), sqs, url, arn, self._call)
+        self.batches: list[str] = []
+        self._answer = answer
+
+    def _call(self, event: dict[str, Any]) -> Any:
+        self.batches.append("".join(record["body"] for record in event["Records"]))
+        return self._answer([record["messageId"] for record in event["Records"]])
+
+    def deliver(self, minutes: int) -> list[str]:
+        """Deliver so long after noon; return the batches that the function was called with."""
+        self.batches = []
+        with clock_at(NOON + timedelta(minutes=minutes)):
+            self.mapping.deliver()
+        return self.batches
+
+
+@pytest.fixture
+def queue() -> Iterator[Callable[..., Queue]]:
+    def made(
+        bodies: str, size: int = 10, answer: Callable[[list[str]], Any] = lambda _: None
+    ) -> Queue:
+        with clock_at(NOON):
+            return Queue(bodies, size, answer)
+
+    region = {"AWS_DEFAULT_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "local"}
+    with patch.dict(os.environ, {**region, "AWS_SECRET_ACCESS_KEY": "local"}), engine():
+        yield made
+
+
+def test_a_queue_is_emptied_batch_by_batch(queue: Callable[..., Queue]) -> None:
+    full = queue("abcde", size=2)
+    assert full.mapping.waiting() == 5
+    assert [len(batch) for batch in full.deliver(0)] == [2, 2, 1]
+    assert full.mapping.waiting() == 0
+    assert full.deliver(0) == []
+
+
+def test_only_the_messages_that_failed_come_again_after_their_timeout(
+    queue: Callable[..., Queue],
+) -> None:
+    failing = queue("abc", answer=lambda ids: failures(ids[1]))
+
+    assert failing.deliver(0) == ["abc"]
+
+    assert failing.mapping.waiting() == 1
+    assert failing.deliver(2) == []
+    assert failing.deliver(4) == ["b"]
+
+
+def raising(_ids: list[str]) -> None:
+    raise ValueError("poison")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [raising, lambda _: failures("99"), lambda _: failures(None), lambda _: "done"],
+)
+def test_a_batch_that_raises_or_answers_nonsense_comes_again_as_a_whole(
+    queue: Callable[..., Queue], answer: Callable[[list[str]], Any]
+) -> None:
+    failing = queue("abc", answer=answer)
+    assert failing.deliver(0) == failing.deliver(4) == ["abc"]

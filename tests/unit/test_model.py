@@ -89,7 +89,7 @@ def test_a_fraction_may_stand_in_a_pattern() -> None:
         (
             "number = 1",
             "number = 1\ncolour = 1",
-            "colour: there is no such key; known: audiences, dim",
+            "colour: there is no such key; known: audiences, bots, dim",
         ),
         ("= 365", "= 29", "retention_days: must be at least 30"),
         ('["path"]', '"path"', "properties: must be a list"),

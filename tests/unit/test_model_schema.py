@@ -77,6 +77,8 @@ def test_the_model_of_the_company_names_it_on_its_first_line() -> None:
         ("exit.below.score = 25", "exit.below.score = 0", "$.stages[2].exit.below.score"),
         ("exit.below.score = 25", "exit.under.score = 25", "$.stages[2].exit"),
         ("A = 30\n", "G = 30\n", "$.grades"),
+        ('email = "data.email"', "email = 1", "$.webhooks.crm.email"),
+        ('scheme = "standard"', 'scheme = "none"', "$.webhooks.crm.scheme"),
     ],
 )
 def test_wrong_models_do_not(right: str, wrong: str, place: str) -> None:

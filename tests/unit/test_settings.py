@@ -4,7 +4,12 @@ import pytest
 
 from leadscoring.settings import MissingSetting, Settings
 
-WHOLE = {"TABLE_NAME": "leads", "TOPIC_ARN": "arn:aws:sns:::topic", "EVENT_SOURCE": "urn:acme"}
+WHOLE = {
+    "TABLE_NAME": "leads",
+    "TOPIC_ARN": "arn:aws:sns:::topic",
+    "SPOOL_URL": "https://sqs/spool",
+    "EVENT_SOURCE": "urn:acme",
+}
 
 
 @pytest.mark.parametrize("missing", WHOLE)
@@ -19,4 +24,4 @@ def test_the_environment_is_read_where_nothing_else_is_given(
 ) -> None:
     for name, value in WHOLE.items():
         monkeypatch.setenv(name, value)
-    assert Settings.from_env() == Settings("leads", "arn:aws:sns:::topic", "urn:acme")
+    assert Settings.from_env() == Settings(*WHOLE.values())

@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Thread
 from time import monotonic, sleep
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -66,6 +67,18 @@ def wait_until_nothing_is_pending(url: str) -> None:
         sleep(0.05)
 
 
+def wait_until_there_is(page: str) -> str:
+    """Return where the page is in the end: a key is known to the functions a moment later."""
+    deadline = monotonic() + 30
+    while True:
+        try:
+            with urlopen(Request(page, method="HEAD")) as answer:
+                return str(answer.url)
+        except HTTPError:
+            assert monotonic() < deadline
+            sleep(0.05)
+
+
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in AWS_VARIABLES:
@@ -113,6 +126,21 @@ def test_json_may_be_asked_for_before_or_after_the_command(url: str) -> None:
     before = mqlambda("--json", "--local", "--url", url, "status")
     assert json.loads(before.stdout) == json.loads(after.stdout)
     assert "--json" in mqlambda("status", "--help").stdout
+
+
+def test_json_may_be_asked_for_around_a_command_of_a_group(url: str) -> None:
+    after = mqlambda("--local", "--url", url, "keys", "list", "--json")
+    before = mqlambda("--json", "--local", "--url", url, "keys", "list")
+    assert json.loads(before.stdout) == json.loads(after.stdout)
+    assert json.loads(after.stdout)["public"] == PUBLIC_KEY
+    assert "--json" in mqlambda("keys", "list", "--help").stdout
+
+
+def test_a_link_made_for_the_local_stack_leads_through_it(url: str) -> None:
+    words = ("link", f"{url}/_local/keys", "ida@example.com", "--campaign", "spring", "--json")
+    (made,) = json.loads(mqlambda("--local", "--url", url, *words).stdout)
+    assert made["link"].startswith(f"{url}/c/")
+    assert wait_until_there_is(made["link"]) == f"{url}/_local/keys"
 
 
 def test_people_get_the_same_without_json(url: str) -> None:
