@@ -81,8 +81,7 @@ def without_an_answer(document: dict[str, Any]) -> None:
 
 
 def with_another_body(document: dict[str, Any]) -> None:
-    document["components"]["schemas"]["Refusal404"]["properties"]["hint"] = {"type": "string"}
-    document["components"]["schemas"]["Refusal404"]["required"].append("hint")
+    document["components"]["schemas"]["LeadDetails"]["properties"]["stage"] = {"type": "integer"}
 
 
 @pytest.mark.parametrize(

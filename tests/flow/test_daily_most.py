@@ -69,12 +69,16 @@ def test_a_batch_is_cut_at_the_most(stack: LocalStack, email: str) -> None:
     assert kept(stack, email) == 2 * MOST
 
 
-def test_what_was_kept_before_takes_nothing_of_the_rest(stack: LocalStack, email: str) -> None:
+@pytest.mark.parametrize("cold", [False, True], ids=["the same container", "another one"])
+def test_what_was_kept_before_takes_nothing_of_the_rest(
+    stack: LocalStack, email: str, *, cold: bool
+) -> None:
     visit(stack, email, MOST)
     pages = [{**ACTS["page"], "userId": email, "messageId": f"{email}-{n}"} for n in range(MOST)]
     with clock_at(NOON + timedelta(days=1)):
         send(stack, pages[:3])
-        stack.load_functions()  # another container knows nothing of the day
+        if cold:
+            stack.load_functions()
         send(stack, pages)
     assert kept(stack, email) == 2 * MOST
 

@@ -103,7 +103,7 @@ def labelled(said: dict[str, Any]) -> dict[str, Any]:
     if said["type"] != "group":  # whose traits are the company's
         tables.insert(0, said["traits"])
     emails = (str(table.get("email")) for table in tables if "@" in str(table.get("email")))
-    name = next(emails, said.get("userId") or said.get("anonymousId"))
+    name = next(emails, said.get("userId") or f"anonymous {said.get('anonymousId')}")
     return {**said, "messageId": f"{said['messageId']} {name}"}
 
 

@@ -162,6 +162,7 @@ def test_no_more_than_a_hundred_agents_are_looked_at_and_of_each_no_more_than_it
     assert set(doubts) == {None}
     assert agents.doubt("Googlebot/2.1") is None
     assert Agents().doubt("Googlebot/2.1") == CRAWLER
+    assert Agents().doubt(f"{'a ' * 128}Googlebot/2.1") is None
 
 
 # Speed

@@ -20,6 +20,8 @@ from infra.workbench.correcting import Correction, correct
 from infra.workbench.rescoring import rescore
 from infra.workbench.verifying import verify
 from leadscoring import scoring, settings
+from leadscoring.lead import Entry
+from leadscoring.ledger import Ledger
 from leadscoring.model import Model
 from leadscoring.store import Store
 from leadscoring.table import plain
@@ -125,6 +127,26 @@ def test_what_was_paid_wrongly_is_taken_back_with_the_traits_that_only_it_told(
     said(run("correct", "--detector", "farm", "--json"))
     assert lead(stack, email=JANE)["traits"] == {"company": "Acme", "phone": "1"}
     assert counters(stack, JANE)["seen:form"] == 1
+    all_is_right(run)
+
+
+def test_what_a_lead_tells_during_a_correction_is_not_forgotten(
+    stack: LocalStack, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    act(stack, JANE, "page", minutes=1, context={"traits": {"company": "Acme"}})
+    act(stack, JANE, "page", minutes=2, context={"traits": {"company": "Bots"}})
+    read, reads = Ledger.entries, count()
+
+    def entries(ledger: Ledger, lead_id: str) -> Iterator[Entry]:
+        yield from read(ledger, lead_id)
+        if next(reads) == 1:
+            act(stack, JANE, "page", minutes=3, context={"traits": {"company": "ACME Inc."}})
+
+    monkeypatch.setattr(Ledger, "entries", entries)
+    named = ("correct", "--detector", "farm", "--lead", JANE, "--take-back")
+    said(run(*named, "--since", "2026-03-02T12:02:00Z", "--json"))
+
+    assert lead(stack, email=JANE)["traits"] == {"company": "ACME Inc."}
     all_is_right(run)
 
 
