@@ -248,12 +248,13 @@ class Ledger:
         of_today, begun, condition = daily.take(entries, words)
         sums = _sums(entries)
         sums.update(revision=1, interactions=len(entries), **of_today)
-        received = to_text(max(entry.received_at for entry in entries))
         once = {"stage": first_stage}
         if email:
             once["email"] = email
         added = adds(sums, words)
-        sets = [f"updated_at = {words.value(received)}", *([begun] if begun else [])]
+        sets = [begun] if begun else []
+        if acted_at := scoring.acted_at(entries):
+            sets.append(f"updated_at = {words.value(to_text(acted_at))}")
         for name, value in once.items():
             attribute = words.name(name)
             sets.append(f"{attribute} = if_not_exists({attribute}, {words.value(value)})")

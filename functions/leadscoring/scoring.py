@@ -189,10 +189,15 @@ def remember(lead: Lead, entries: Iterable[Entry]) -> Lead:
             for name, (_, value) in told.items()
             if name.startswith(TRAIT)
         },
-        updated_at=max((entry.received_at for entry in kept), default=None),
+        updated_at=acted_at(kept),
         first_touch=touch(FIRST_TOUCH, *told.get(FIRST_TOUCH, ())),
         last_touch=touch(LAST_TOUCH, *told.get(LAST_TOUCH, ())),
     )
+
+
+def acted_at(entries: Iterable[Entry]) -> datetime | None:
+    """Return when the lead last acted, as far as nobody doubts it."""
+    return max((e.received_at for e in entries if not e.is_withheld), default=None)
 
 
 def claims(acts: Iterable[Interaction | Entry]) -> Claims:

@@ -113,3 +113,13 @@ def test_our_own_people_are_nobodys_lead(stack: LocalStack) -> None:
     fill_in(stack, email="ann@sales.acme.example")
     (entry,) = ledger(stack, email="ann@sales.acme.example")
     assert entry["withheld_by"] == "staff"
+
+
+def test_a_doubted_visit_is_no_sign_of_life(stack: LocalStack) -> None:
+    visit = {"writeKey": PUBLIC_KEY, "userId": "jane@example.com", "event": "Newsletter Subscribed"}
+    stack.request("POST", "/v1/track", visit)
+    before = lead(stack, email="jane@example.com")["updated_at"]
+    stack.request("POST", "/v1/track", {**visit, "messageId": "b"}, {"user-agent": "Googlebot/2.1"})
+
+    jane = lead(stack, email="jane@example.com")
+    assert (jane["interactions"], jane["updated_at"]) == (2, before)
