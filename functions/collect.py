@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from leadscoring import answers, captcha, fields, forms, links, outward, webhooks, wire
 from leadscoring.answers import Answer
+from leadscoring.contract import Sender
 from leadscoring.interaction import Interaction, Trust
 from leadscoring.keys import FRESHEST, Keyring
 from leadscoring.links import Click
@@ -43,7 +44,7 @@ model = Model.load(MODEL_FILE)
 snippet = Snippet.load(SNIPPET_FILE)
 store = Store(boto3.client("dynamodb", config=Config(**AWS_CLIENT)), settings.table_name)
 keyring = Keyring(store.keys)
-recorder = Recorder(store, model)
+recorder = Recorder(store, model, Sender(settings.source))
 
 
 @metrics.log_metrics

@@ -96,8 +96,8 @@ def read_ledger(lead_id: str) -> Answer:
 
 
 def _known(lead_id: str) -> Lead:
-    lead = store.lead(lead_id) if len(lead_id) == LEAD_ID_LENGTH else None
-    if lead is None:
+    lead = store.lead_now(lead_id) if len(lead_id) == LEAD_ID_LENGTH else None
+    if lead is None or lead.erased_at:
         raise Invalid("unknown_lead", "id", "there is no such lead")
     return lead
 

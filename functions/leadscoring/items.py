@@ -2,17 +2,23 @@
 
 import dataclasses
 import json
+import zlib
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from leadscoring.criteria import BEYOND_MQL, MQL
 from leadscoring.decay import Counter
 from leadscoring.interaction import Trust, from_text, to_text
 from leadscoring.keys import Keys, LinkKey, SecretKey
-from leadscoring.lead import Change, Entry, Lead, Payment
+from leadscoring.lead import CONSENT, Change, ChangeKind, Entry, Lead, Payment
 from leadscoring.scoring import FIRST_TOUCH, LAST_TOUCH, TRAIT, Claims, touch
 
 type Item = dict[str, Any]
+
+SHARDS = 8
+
+_CONSENT = f"{TRAIT}{CONSENT}"
 
 
 def numbered(kind: str, number: int) -> str:
@@ -86,6 +92,7 @@ def entry(item: Item) -> Entry:
         context=json.loads(item.get("context", "{}")),
         withheld_by=item.get("withheld_by"),
         overruled=item.get("overruled", False),
+        home=item["pk"].removeprefix("LEAD#"),
     )
 
 
@@ -102,7 +109,64 @@ def change_item(change: Change) -> Item:
         "at": to_text(change.at),
         **({"gate": change.gate} if change.gate else {}),
         **({"seen_before": change.seen_before} if change.seen_before is not None else {}),
+        **({"kind": change.kind.value} if change.kind is not ChangeKind.STAGE else {}),
+        **({"request_id": change.request_id} if change.request_id else {}),
+        **({"other": change.other} if change.other else {}),
     }
+
+
+def claims(item: Item) -> Claims:
+    """Return what a lead item holds of what is told of the lead."""
+    told = (name for name in item if name.startswith((TRAIT, "touch:")))
+    return {name: (item[name]["claim"], item[name]["value"]) for name in told}
+
+
+def has_objected(item: Item) -> bool:
+    """Tell whether the lead withdrew consent."""
+    return bool(item.get(_CONSENT, {}).get("value") == "false")
+
+
+def is_too_late(entry: Entry, item: Item) -> bool:
+    """Tell whether the lead is erased, or the entry is of before it began anew."""
+    return "erased_at" in item or to_text(entry.occurred_at) < item.get("generation_started_at", "")
+
+
+def after(change: Change) -> tuple[Item, list[str]]:
+    """Return which attributes of the lead a change sets, and which it removes."""
+    if change.kind is ChangeKind.REPLY_OVERDUE:
+        return {"overdue_cycle": change.cycle}, []
+    sets: Item = {"cycle": change.cycle}
+    if change.seen_before is not None:
+        sets["seen_before"] = change.seen_before
+    if change.kind is ChangeKind.MERGED and change.from_stage == change.to_stage:
+        return sets, []
+    sets["stage"] = change.to_stage
+    since = to_text(change.at)
+    listed = {"by_stage": change.to_stage, "stage_since": since, "gate": change.gate}
+    if change.to_stage == MQL or change.to_stage in BEYOND_MQL:
+        sets |= {name: value for name, value in listed.items() if value}
+    return sets, [name for name in listed if name not in sets]
+
+
+def timer(lead_id: str, due_at: datetime) -> Item:
+    """Return the attributes that list a lead under the instant at which its timer rings."""
+    return {"due": _shard(lead_id), "due_at": to_text(due_at)}
+
+
+def outbox_item(change: Change, message: str) -> Item:
+    """Return the item of a message that is still to be published."""
+    return {
+        "pk": f"LEAD#{change.lead_id}",
+        "sk": numbered("OUTBOX", change.number),
+        "message": message,
+        "pending": _shard(change.lead_id),
+        "pending_since": to_text(change.at),
+    }
+
+
+def _shard(lead_id: str) -> str:
+    """Return under which part of a sparse index the lead is listed."""
+    return str(zlib.crc32(lead_id.encode()) % SHARDS)
 
 
 def change(item: Item) -> Change:
@@ -120,6 +184,9 @@ def change(item: Item) -> Change:
         published_as=item.get("published_as"),
         gate=item.get("gate"),
         seen_before=_whole(item["seen_before"]) if "seen_before" in item else None,
+        kind=ChangeKind(item.get("kind", ChangeKind.STAGE)),
+        request_id=item.get("request_id"),
+        other=item.get("other"),
     )
 
 
@@ -143,6 +210,10 @@ def lead(item: Item) -> Lead:
         rescoring_until=_instant(item.get("rescoring_until")),
         first_touch=touch(FIRST_TOUCH, **item.get(FIRST_TOUCH, {})),
         last_touch=touch(LAST_TOUCH, **item.get(LAST_TOUCH, {})),
+        due_at=_instant(item.get("due_at")),
+        overdue_cycle=int(item["overdue_cycle"]) if "overdue_cycle" in item else None,
+        merged_into=item.get("merged_into"),
+        erased_at=_instant(item.get("erased_at")),
     )
 
 

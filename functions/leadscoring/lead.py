@@ -4,9 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 
 from leadscoring.interaction import Trust
+
+CONSENT = "consent"
+
+
+class ChangeKind(StrEnum):
+    """What a change is: a passage, a reminder, a merge."""
+
+    STAGE = "stage"
+    REPLY_OVERDUE = "reply_overdue"
+    MERGED = "merged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +26,9 @@ class Lead:
 
     `seen_before` is how often rules had been seen when the present cycle began; `gate` shut the
     lead out; until `rescoring_until` its ledger is being paid again, and no stage is decided.
-    A touch says which campaign brought the lead, and when: the first one, and the last.
+    A touch says which campaign brought the lead, and when: the first one, and the last. At
+    `due_at` time alone may change something about it; in `overdue_cycle` sales was reminded of it.
+    What was merged into another lead, or erased, is no lead any more.
     """
 
     id: str
@@ -35,6 +48,20 @@ class Lead:
     rescoring_until: datetime | None = None
     first_touch: Mapping[str, str] | None = None
     last_touch: Mapping[str, str] | None = None
+    due_at: datetime | None = None
+    overdue_cycle: int | None = None
+    merged_into: str | None = None
+    erased_at: datetime | None = None
+
+    @property
+    def is_one(self) -> bool:
+        """Tell whether it still is a lead of its own."""
+        return self.merged_into is None and self.erased_at is None
+
+    @property
+    def has_objected(self) -> bool:
+        """Tell whether the person withdrew consent: nothing is paid or promoted any more."""
+        return self.traits.get(CONSENT) is False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +95,8 @@ class Payment:
 class Entry:
     """One interaction in the ledger, with what each rule paid under the model of that number.
 
-    What a detector withheld pays nothing until somebody overrules it.
+    What a detector withheld pays nothing until somebody overrules it. Its `home` is the id of the
+    identity that its message named: there it stays, whatever lead that is a part of.
     """
 
     message_id: str
@@ -84,6 +112,7 @@ class Entry:
     context: Mapping[str, Any] = field(default_factory=dict)
     withheld_by: str | None = None
     overruled: bool = False
+    home: str = ""
 
     @property
     def is_withheld(self) -> bool:
@@ -95,7 +124,9 @@ class Entry:
 class Change:
     """One passage of a lead from stage to stage: the `number`-th change of that lead.
 
-    A change that opens a cycle says how often the counted rules had been seen until then.
+    A change that opens a cycle says how often the counted rules had been seen until then. A
+    decision that somebody made has that request's id. Other kinds leave the lead where it stands:
+    a reminder that nobody replied, and the `other` lead that became part of this one.
     """
 
     lead_id: str
@@ -110,6 +141,9 @@ class Change:
     published_as: str | None = None
     gate: str | None = None
     seen_before: Mapping[str, int] | None = None
+    kind: ChangeKind = ChangeKind.STAGE
+    request_id: str | None = None
+    other: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

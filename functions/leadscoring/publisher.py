@@ -27,13 +27,15 @@ class Publisher:
 
 
 def _attributes(message: Message) -> "dict[str, MessageAttributeValueTypeDef]":
-    grade = message.data.grade
-    graded: dict[str, MessageAttributeValueTypeDef] = (
-        {"grade": {"DataType": "String", "StringValue": grade}} if grade else {}
-    )
+    data = message.data
+    said = {
+        "type": ("String", message.type),
+        "stage": ("String", getattr(data, "stage", None)),
+        "grade": ("String", getattr(data, "grade", None)),
+        "score": ("Number", getattr(data, "score", None)),
+    }
     return {
-        **graded,
-        "type": {"DataType": "String", "StringValue": message.type},
-        "stage": {"DataType": "String", "StringValue": message.data.stage},
-        "score": {"DataType": "Number", "StringValue": str(message.data.score)},
+        name: {"DataType": kind, "StringValue": str(value)}
+        for name, (kind, value) in said.items()
+        if value is not None
     }

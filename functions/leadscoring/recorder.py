@@ -8,7 +8,9 @@ from collections.abc import Iterable
 
 from leadscoring import confirmation
 from leadscoring.bots import Detectors
+from leadscoring.contract import Sender
 from leadscoring.interaction import Interaction
+from leadscoring.joining import Joiner
 from leadscoring.keys import Keys
 from leadscoring.ledger import Recorded
 from leadscoring.model import Model
@@ -19,8 +21,9 @@ from leadscoring.store import Store
 class Recorder:
     """Writes interactions by one model into one table."""
 
-    def __init__(self, store: Store, model: Model) -> None:
+    def __init__(self, store: Store, model: Model, sender: Sender) -> None:
         self._store = store
+        self._joiner = Joiner(store, model, sender)
         self._model = model
         self._detectors = Detectors(model)
 
@@ -42,12 +45,14 @@ class Recorder:
             # Not only of what is new: a repeat heals what a crash left between the two writes.
             if confirmation.concerns(mine, self._model):
                 self._confirm(lead_id)
+            for act in mine:
+                self._joiner.join_all(act, keys)
         return done
 
-    def _confirm(self, lead_id: str) -> None:
-        ledger = self._store.ledger
-        if confirmed := confirmation.confirmed(ledger.entries(lead_id), self._model):
-            ledger.overrule(lead_id, confirmed, self._model)
+    def _confirm(self, home: str) -> None:
+        ledger, lead = self._store.ledger, self._store.lead_now(home)
+        if lead and (waiting := confirmation.confirmed(ledger.entries(lead.id), self._model)):
+            ledger.overrule(lead.id, waiting, self._model)
 
 
 def by_lead(interactions: Iterable[Interaction], keys: Keys) -> dict[str, list[Interaction]]:

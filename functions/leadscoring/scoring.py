@@ -88,8 +88,11 @@ def pay_again(entry: Entry, model: Model) -> Entry:
 def pay_all_again(entries: Iterable[Entry], model: Model) -> list[Entry]:
     """Return the ledger in the order of its arrival, as a rescore by this model leaves it."""
     arrived = _by_arrival(entries)
-    tally = Tally(model, uses(arrived))
-    return [tally.cut(pay_again(entry, model)) for entry in arrived]
+    tallies = {
+        home: Tally(model, uses(entry for entry in arrived if entry.home == home))
+        for home in {entry.home for entry in arrived}
+    }
+    return [tallies[entry.home].cut(pay_again(entry, model)) for entry in arrived]
 
 
 def repay(entries: Iterable[Entry], model: Model) -> list[Entry]:
@@ -198,6 +201,12 @@ def remember(lead: Lead, entries: Iterable[Entry]) -> Lead:
 def acted_at(entries: Iterable[Entry]) -> datetime | None:
     """Return when the lead last acted, as far as nobody doubts it."""
     return max((e.received_at for e in entries if not e.is_withheld), default=None)
+
+
+def counters(lead: Lead) -> Multiset[str]:
+    """Return all counters of the lead under their attributes' names."""
+    seen = {f"seen:{rule}": times for rule, times in lead.seen.items()}
+    return Multiset({"interactions": lead.interactions, **seen, **lead.units})
 
 
 def claims(acts: Iterable[Interaction | Entry]) -> Claims:

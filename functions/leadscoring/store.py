@@ -2,26 +2,23 @@
 
 import secrets
 import time
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from leadscoring import items
-from leadscoring.criteria import BEYOND_MQL
+from leadscoring.identities import Identities
 from leadscoring.interaction import to_text
-from leadscoring.items import numbered
+from leadscoring.items import SHARDS, numbered
 from leadscoring.keys import Keys
 from leadscoring.lead import Change, Lead
 from leadscoring.ledger import Ledger, Outdated
-from leadscoring.model import MQL
-from leadscoring.table import Image, Page, Refused, Table, Words, adds, plain
+from leadscoring.table import Action, Image, Page, Refused, Table, Words, adds, plain
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-PENDING_SHARDS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +46,8 @@ class Store:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._table = Table(dynamodb, table_name, budget_seconds=budget_seconds, sleep=sleep)
-        self.ledger = Ledger(self._table)
+        self.identities = Identities(self._table)
+        self.ledger = Ledger(self._table, self.identities)
 
     def keys(self) -> Keys:
         """Return the stack's keys, made when they are first asked for."""
@@ -158,13 +156,21 @@ class Store:
         item = self._table.get(f"LEAD#{lead_id}", "LEAD")
         return None if item is None else items.lead(item)
 
+    def lead_now(self, lead_id: str) -> Lead | None:
+        """Return the lead that this one is a part of now, itself if it is none's."""
+        lead = self.lead(lead_id)
+        while lead and lead.merged_into:
+            lead = self.lead(lead.merged_into)
+        return lead
+
     def lead_of(self, image: Image) -> Lead:
         """Return the lead that a stream record's image shows, counters or not."""
         return items.lead(plain(image))
 
     def leads(self, limit: int, cursor: str | None = None) -> Page[Lead]:
         """Read on through the whole table, `limit` items further; return the leads among them."""
-        found, following = self._table.scan_page("sk = :sk", {":sk": "LEAD"}, limit, cursor)
+        alive = "sk = :sk AND attribute_not_exists(merged_into) AND attribute_not_exists(erased_at)"
+        found, following = self._table.scan_page(alive, {":sk": "LEAD"}, limit, cursor)
         return Page([items.lead(item) for item in found], following)
 
     def leads_at(self, stage: str, limit: int, cursor: str | None = None) -> Page[Lead]:
@@ -191,48 +197,65 @@ class Store:
 
     # Changes and their messages
 
-    def commit(self, change: Change, revision: int, message: str) -> None:
+    def commit(self, change: Change, revision: int, message: str, due_at: datetime) -> None:
         """Move the lead, enter the change into its ledger and put the message into the outbox.
 
-        All three or none, on condition that the lead is still at `revision`.
+        All three or none, on condition that the lead is still at `revision`. At `due_at` its timer
+        rings next.
 
         Raises:
             Outdated: it is not; decide again on the lead that the error brings.
             Busy: the table did not take it.
         """
         words = Words()
-        at = to_text(change.at)
-        sets: dict[str, Any] = {"stage": change.to_stage, "cycle": change.cycle}
-        listed = {"by_stage": change.to_stage, "stage_since": at, "gate": change.gate}
-        if change.to_stage == MQL or change.to_stage in BEYOND_MQL:
-            sets |= {name: value for name, value in listed.items() if value}
-        if change.seen_before is not None:
-            sets["seen_before"] = change.seen_before
+        sets, removed = items.after(change)
+        sets |= items.timer(change.lead_id, due_at)
         assignments = [f"{words.name(name)} = {words.value(value)}" for name, value in sets.items()]
-        removed = [words.name(name) for name in listed if name not in sets]
+        gone = [words.name(name) for name in removed]
         added = adds({"revision": 1, "changes": 1}, words)
         lead = self._table.update(
             (f"LEAD#{change.lead_id}", "LEAD"),
             f"ADD {added} SET {', '.join(assignments)}"
-            + (f" REMOVE {', '.join(removed)}" if removed else ""),
+            + (f" REMOVE {', '.join(gone)}" if gone else ""),
             f"revision = {words.value(revision)}",
             words,
         )
-        outbox = {
-            "pk": f"LEAD#{change.lead_id}",
-            "sk": numbered("OUTBOX", change.number),
-            "message": message,
-            "pending": str(zlib.crc32(change.lead_id.encode()) % PENDING_SHARDS),
-            "pending_since": at,
-        }
+        self._write_at(lead, [*self._told(change, message)])
+
+    def _told(self, change: Change, message: str) -> Iterator[Action]:
+        """Enter a change into the ledger, and its message into the outbox."""
+        yield self._table.put_new(items.change_item(change))
+        yield self._table.put_new(items.outbox_item(change, message))
+
+    def _write_at(self, lead: Action, others: Sequence[Action]) -> None:
+        """Write all or none; raise `Outdated` if the lead has moved on."""
         try:
-            self._table.write(
-                [lead, self._table.put_new(items.change_item(change)), self._table.put_new(outbox)]
-            )
+            self._table.write([lead, *others])
         except Refused as refused:
             if (current := refused.blockers[0]) is None:
                 raise
             raise Outdated(items.lead(current)) from None
+
+    def due(self, now: datetime) -> Iterator[str]:
+        """Return the ids of the leads whose timer has rung, of each shard the oldest first."""
+        for shard in range(SHARDS):
+            for item in self._table.query(
+                "due = :shard AND due_at <= :now",
+                {":shard": str(shard), ":now": to_text(now)},
+                index="due",
+            ):
+                yield item["pk"].removeprefix("LEAD#")
+
+    def set_timer(self, lead: Lead, due_at: datetime) -> None:
+        """Let the lead's timer ring then; leave it to whoever else if the lead has moved on."""
+        words = Words()
+        sets = items.timer(lead.id, due_at)
+        assignments = [f"{words.name(name)} = {words.value(value)}" for name, value in sets.items()]
+        condition = f"revision = {words.value(lead.revision)}"
+        key = (f"LEAD#{lead.id}", "LEAD")
+        update = self._table.update(key, f"SET {', '.join(assignments)}", condition, words)
+        with suppress(Refused):
+            self._table.write([update])
 
     def outbox_message(self, key: OutboxKey) -> str | None:
         """Return the message still to be published, or None once it is settled."""
@@ -255,7 +278,7 @@ class Store:
 
     def pending(self, before: datetime) -> Iterator[OutboxKey]:
         """Return the outbox items put there before this instant, the oldest of each shard first."""
-        for shard in range(PENDING_SHARDS):
+        for shard in range(SHARDS):
             for item in self._table.query(
                 "pending = :shard AND pending_since < :before",
                 {":shard": str(shard), ":before": to_text(before)},

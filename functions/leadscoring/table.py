@@ -19,6 +19,7 @@ _KEYS_OF_INDEX: Mapping[str | None, tuple[str, ...]] = {
     None: ("pk", "sk"),
     "by-stage": ("pk", "sk", "by_stage", "stage_since"),
     "pending": ("pk", "sk", "pending", "pending_since"),
+    "due": ("pk", "sk", "due", "due_at"),
 }
 _FIRST_WAIT_SECONDS = 0.025
 _LONGEST_WAIT_SECONDS = 1.0
@@ -276,6 +277,16 @@ def _blocker(reason: Mapping[str, Any]) -> Item | None:
 
 def _cursor(last_key: Image) -> str:
     return base64.urlsafe_b64encode(json.dumps(plain(last_key)).encode()).decode()
+
+
+def partition(cursor: str) -> str:
+    """Return the partition that a cursor stands in; raise `BadCursor` if it is none."""
+    return str(_start_key(cursor, ("pk",))["pk"]["S"])
+
+
+def beginning(pk: str, sk: str) -> str:
+    """Return the cursor of a list that goes on at the beginning of a partition."""
+    return _cursor(image({"pk": pk, "sk": sk}))
 
 
 def _start_key(cursor: str, names: Sequence[str]) -> dict[str, Any]:

@@ -58,7 +58,11 @@ _NAMES: Mapping[str, str] = {
 _KINDS = ("track", *_NAMES)
 # What a client says anew when it sends a message again.
 _OF_DELIVERY = ("sentAt", "writeKey", "_metadata")
+ID_CHARACTERS = 256
+
 _GROUP = "group."
+# Only these say that their names are one person's: https://segment.com/docs/connections/spec/identify/
+_JOINING = ("identify", "alias")
 _TRAIT_CHARACTERS = 256
 _TRAIT_NUMBER = 2**53
 
@@ -81,7 +85,7 @@ def _or_none(value: object) -> object:
 
 type _Instant = Annotated[datetime, AfterValidator(_in_utc)]
 type _Id = Annotated[
-    Annotated[str, StringConstraints(max_length=256)] | None, BeforeValidator(_or_none)
+    Annotated[str, StringConstraints(max_length=ID_CHARACTERS)] | None, BeforeValidator(_or_none)
 ]
 type _Table = dict[str, Any] | None
 
@@ -129,21 +133,25 @@ class Message(_Document):
     original_timestamp: _Instant | None = None
     sent_at: _Instant | None = None
 
-    def identity(self, kind: str) -> Identity:
-        """Return the first name that the message gives its lead, an e-mail before all others."""
+    def identities(self, kind: str) -> list[Identity]:
+        """Return the names that the message gives its lead, an e-mail before all others."""
         in_context = self.context.traits if self.context else None
         # The traits of a group are the company's: so is an e-mail among them.
         mine = None if kind == "group" else self.traits
-        for table in (mine, in_context, self.properties):
-            if address := _email((table or {}).get("email")):
-                return address
-        if self.user_id:
-            return Identity.of_user_id(self.user_id)
-        if self.anonymous_id:
-            return Identity(IdentityKind.ANONYMOUS_ID, self.anonymous_id)
-        raise Invalid(
-            "invalid", "userId", "a message names its lead: userId, anonymousId or an e-mail"
-        )
+        told = (_email((table or {}).get("email")) for table in (mine, in_context, self.properties))
+        names = [
+            next(filter(None, told), None),
+            Identity.of_user_id(self.user_id) if self.user_id else None,
+            *(
+                Identity(IdentityKind.ANONYMOUS_ID, name) if name else None
+                for name in (self.anonymous_id, self.previous_id)
+            ),
+        ]
+        found = list(dict.fromkeys(name for name in names if name))
+        if not found:
+            message = "a message names its lead: userId, anonymousId or an e-mail"
+            raise Invalid("invalid", "userId", message)
+        return found
 
     def interaction_name(self, kind: str) -> str:
         """Return what the interaction is called in rules."""
@@ -330,9 +338,10 @@ def _interaction(
     context = message.context.model_dump(exclude={"campaign"}) if message.context else {}
     properties = message.told_properties(kind)
     came_by = campaign.of(document.get("context") or {}, properties)
+    identity, *also = message.identities(kind)
     return Interaction(
         message_id=message.message_id or generated,
-        identity=message.identity(kind),
+        identity=identity,
         name=message.interaction_name(kind),
         occurred_at=message.occurred_at(sent_at, arrival, model),
         received_at=to_millisecond(arrival.received_at),
@@ -341,6 +350,7 @@ def _interaction(
         properties=properties,
         traits=known_traits(message.told_traits(kind), model),
         context={**context, "campaign": came_by} if came_by else context,
+        also=tuple(also) if kind in _JOINING else (),
     )
 
 

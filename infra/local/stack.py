@@ -161,7 +161,8 @@ class LocalStack:
         """Return all leads with score and stage, as the private API shows them."""
         private = self.functions["leads"].module
         now = engine.now()
-        found = [private.summary(private.store.lead_of(i), now) for i in self.items("LEAD")]
+        known = (private.store.lead_of(item) for item in self.items("LEAD"))
+        found = [private.summary(lead, now) for lead in known if lead.is_one]
         leads: list[dict[str, Any]] = json.loads(as_json(found))
         return [{**lead, "score": lead["scorecard"]["score"]} for lead in leads]
 

@@ -36,6 +36,7 @@ from infra.workbench.history import History, Unreadable
 from infra.workbench.journal import Journal, Unwritable
 from infra.workbench.visitor import Visitor
 from leadscoring import answers
+from leadscoring.contract import Sender
 from leadscoring.faults import NAME
 from leadscoring.interaction import normalise_email
 from leadscoring.keys import KeyChangeError
@@ -423,7 +424,9 @@ def import_(
     entering, into = None, ""
     if connection:
         into = connection.table_name
-        entering = importing.Entering(connection.store(), model, most_promotions)
+        entering = importing.Entering(
+            connection.store(), model, Sender(connection.source), most_promotions
+        )
     journal = Journal.beside(file, history.key(into), dry_run=dry_run)
     workbench.say(importing.foreword(history, journal, most_promotions))
     with workbench.measuring("lines", history.lines) as count:

@@ -51,11 +51,12 @@ class NoConnection(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """The table of one stack, a client that reaches it, and the address of its API."""
+    """The table of one stack, a client that reaches it, its API's address, its messages' source."""
 
     table_name: str
     dynamodb: "DynamoDBClient"
     api_url: str | None = None
+    source: str = "urn:mqlambda:local"
 
     def store(self) -> Store:
         """Return the store of the table."""
@@ -128,7 +129,8 @@ class Connection:
                 "stack whose deployment is complete"
             )
         dynamodb = session.client("dynamodb", **settings)
-        return cls(outputs["TableName"], dynamodb, outputs.get("ApiUrl"))
+        name = "local" if stack_name == _LOCAL_STACK else stack_name
+        return cls(outputs["TableName"], dynamodb, outputs.get("ApiUrl"), f"urn:mqlambda:{name}")
 
 
 @contextmanager

