@@ -16,6 +16,7 @@ from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
+from leadscoring import handover
 from leadscoring.contract import Sender
 from leadscoring.model import MQL, Model
 from leadscoring.promotion import Promoter
@@ -31,7 +32,8 @@ warnings.filterwarnings("ignore", "No application metrics to publish")
 settings = Settings.from_env()
 model = Model.load(MODEL_FILE)
 store = Store(boto3.client("dynamodb", config=Config(**AWS_CLIENT)), settings.table_name)
-promoter = Promoter(store, model, Sender(settings.source))
+links = handover.linking(settings.api_url, store.signing_keys)
+promoter = Promoter(store, model, Sender(settings.source, settings.with_contact, links))
 processor = BatchProcessor(
     event_type=EventType.DynamoDBStreams, raise_on_entire_batch_failure=False
 )

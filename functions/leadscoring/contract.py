@@ -4,7 +4,7 @@ The JSON Schema and examples under `events/messages/` are generated from these m
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
@@ -97,9 +97,10 @@ class MergedData(_Published):
 
 
 class ErasedData(_Published):
-    """Nothing is left of the lead but its id."""
+    """Nothing is left of the lead, nor of those that became part of it, but their ids."""
 
     lead: str
+    merged_leads: list[str] = []
 
 
 class DecisionLinks(_Published):
@@ -123,6 +124,11 @@ class _CloudEvent(_Published):
     subject: str
     time: AwareDatetime
     datacontenttype: Literal["application/json"] = "application/json"
+
+    @property
+    def sequence(self) -> int:
+        """The number of the change: of two messages of one lead the higher one is the later."""
+        return int(self.id.rpartition(":")[2])
 
 
 class LeadPromoted(_CloudEvent):
@@ -182,10 +188,11 @@ class Sender:
         """Return what the world is told of this change."""
         told = self._told(change, lead, explanation)
         head = self._head(lead.id, change.number, change.at)
-        if change.kind is ChangeKind.STAGE and change.to_stage != MQL:
+        promotes = change.kind is ChangeKind.STAGE and change.to_stage == MQL
+        if not promotes and change.kind is not ChangeKind.REPLY_OVERDUE:
             return LeadStageChanged(**head, data=StageData(**told))
         handed_over = PromotedData(**told, decide=self.links(lead.id, change.cycle, change.at))
-        kind = LeadPromoted if change.kind is ChangeKind.STAGE else LeadReplyOverdue
+        kind = LeadPromoted if promotes else LeadReplyOverdue
         return kind(**head, data=handed_over)
 
     def merge(self, change: Change, lead: Lead) -> LeadMerged:
@@ -201,9 +208,12 @@ class Sender:
             ),
         )
 
-    def erasure(self, lead_id: str, number: int, at: datetime) -> LeadErased:
-        """Return what the world is told when a lead is forgotten."""
-        return LeadErased(**self._head(lead_id, number, at), data=ErasedData(lead=lead_id))
+    def erasure(
+        self, lead_id: str, number: int, at: datetime, merged_leads: Sequence[str] = ()
+    ) -> LeadErased:
+        """Return what the world is told when a lead is forgotten, with all that it was."""
+        data = ErasedData(lead=lead_id, merged_leads=list(merged_leads))
+        return LeadErased(**self._head(lead_id, number, at), data=data)
 
     def _head(self, lead_id: str, number: int, at: datetime) -> dict[str, Any]:
         return {"id": f"{lead_id}:{number}", "source": self.source, "subject": lead_id, "time": at}

@@ -77,7 +77,8 @@ class Interaction:
 
     Our own people name no identity: they know the lead by its id. `also` are other names that it
     gives the lead, where it says that they are one. What a detector doubts is
-    withheld by it: it pays nothing and tells no traits, unless somebody overrules that.
+    withheld by it: it pays nothing and tells no traits, unless somebody overrules that. `earlier`
+    is the name under which a browser may have sent it before it knew whose it is.
     """
 
     message_id: str
@@ -92,6 +93,7 @@ class Interaction:
     context: Mapping[str, Any] = field(default_factory=dict)
     withheld_by: str | None = None
     also: tuple[Identity, ...] = ()
+    earlier: Identity | None = None
 
     @property
     def is_withheld(self) -> bool:

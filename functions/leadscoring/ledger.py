@@ -8,7 +8,7 @@ all that writes any of them.
 from collections import Counter as Multiset
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import groupby
@@ -20,6 +20,7 @@ from leadscoring.identities import Identities
 from leadscoring.interaction import Interaction, Trust, to_text
 from leadscoring.lead import CONSENT, Entry, Lead
 from leadscoring.limits import Allowance, Tally
+from leadscoring.membership import Membership
 from leadscoring.model import Model
 from leadscoring.scoring import Claims
 from leadscoring.table import (
@@ -94,12 +95,13 @@ type Correct = Callable[[Entry], Entry]
 class _Correction:
     """How entries are corrected, and what the lead, as it was at a revision, is known by then."""
 
-    correct: Correct = lambda entry: entry
-    revision: int | None = None
-    told: Claims = field(default_factory=dict)
-    untold: frozenset[str] = frozenset()
+    correct: Correct
+    lead_id: str
+    revision: int
+    told: Claims
+    untold: frozenset[str]
 
-    def lead_update(self, words: Words) -> tuple[str, str]:
+    def of_lead(self, words: Words) -> tuple[str, str]:
         """Return what it adds to the lead's update, and on which condition."""
         sets = [
             f"{words.name(name)} = {words.value({'claim': claim, 'value': value})}"
@@ -108,8 +110,6 @@ class _Correction:
         removed = [words.name(name) for name in sorted(self.untold)]
         expression = f" SET {', '.join(sets)}" if sets else ""
         expression += f" REMOVE {', '.join(removed)}" if removed else ""
-        if self.revision is None:
-            return expression, "attribute_exists(pk) AND attribute_not_exists(merged_into)"
         return expression, f"revision = {words.value(self.revision)}"
 
 
@@ -121,12 +121,16 @@ class Ledger:
         self._identities = identities
         self._used_up: dict[tuple[str, str], None] = {}
         self._today: dict[str, int] = {}
-        self._part_of: dict[str, str] = {}
+        self._members = Membership(identities)
 
     def entries(self, lead_id: str) -> Iterator[Entry]:
         """Return the whole ledger of the lead and of all that became part of it."""
         for home in self._identities.of(lead_id):
             yield from self.entries_at(home)
+
+    def holds(self, home: str, trust: Trust, message_id: str) -> bool:
+        """Tell whether this was entered for one identity."""
+        return self._table.get(*items.interaction_key(home, trust, message_id)) is not None
 
     def entries_at(self, home: str) -> Iterator[Entry]:
         """Return all that was entered for one identity."""
@@ -170,8 +174,8 @@ class Ledger:
     def record(self, home: str, interactions: Sequence[Interaction], model: Model) -> Recorded:
         """Enter each interaction for its identity once, adding what it pays to the identity's lead.
 
-        What is for a lead that was erased is dropped, but for a trusted opt-in: that opens a new
-        generation, and what happened before it is dropped.
+        What is for a lead that was erased is dropped, but for a trusted opt-in since then: that
+        opens a new generation, and what happened before it is dropped.
 
         Raises:
             Busy: some may not be entered yet; repeat the whole call.
@@ -191,7 +195,7 @@ class Ledger:
         self, home: str, entries: list[Entry], email: str | None, model: Model
     ) -> Recorded:
         """Write one transaction, and again without whatever its conditions refused."""
-        lead_id = self._part_of.get(home, home)
+        lead_id = self._members.lead_of(home)
         used = self._full(home, entries, model)
         daily = DailyMost(model.public.most_per_day, self._today.get(lead_id))
         duplicates = conflicting = too_late = 0
@@ -203,7 +207,7 @@ class Ledger:
             paid = tally.cut_all(kept)
             puts = [self._table.put_new(items.entry_item(home, entry)) for entry in paid]
             limits = [self._use(home, name, n, model) for name, n in tally.taken.items()]
-            lead = self._lead_update(lead_id, paid, claims, email, model, daily)
+            lead = self._lead_update(home, paid, claims, email, model, daily)
             try:
                 self._table.write([*puts, *limits, lead])
             except Refused as refused:
@@ -218,12 +222,15 @@ class Ledger:
                 used |= _used(zip(tally.taken, limited, strict=True))
                 if newer is None:
                     continue
-                if into := newer.get("merged_into"):
-                    lead_id = self._part_of[home] = into
+                if self._members.learn(home, newer):
+                    lead_id = self._members.lead_of(home)
                     daily = DailyMost(model.public.most_per_day, self._today.get(lead_id))
                     held = {}
                     continue
-                if "erased_at" in newer and (opt_in := _opt_in(entries)):
+                opt_in = _opt_in(entries, newer)
+                if "leaves_nothing" in newer or (opt_in and "erasing" in newer):
+                    raise Busy("the lead is being erased") from None
+                if opt_in:
                     self._open_generation(lead_id, opt_in.occurred_at)
                     continue
                 told = items.unbeaten(scoring.claims(entries), newer)
@@ -251,10 +258,11 @@ class Ledger:
     def _open_generation(self, lead_id: str, at: datetime) -> None:
         """Let an erased lead begin anew at an instant; somebody else may have let it already."""
         words = Words()
-        begun = f"generation_started_at = {words.value(to_text(at))}"
-        expression = f"ADD {adds({'revision': 1}, words)} SET {begun} REMOVE erased_at"
+        begun = words.value(to_text(at))
+        expression = f"ADD {adds({'revision': 1}, words)} SET generation_started_at = {begun}"
+        erased = f"erased_at < {begun} AND attribute_not_exists(erasing)"
         key = (f"LEAD#{lead_id}", "LEAD")
-        update = self._table.update(key, expression, "attribute_exists(erased_at)", words)
+        update = self._table.update(key, f"{expression} REMOVE erased_at", erased, words)
         with suppress(Refused):
             self._table.write([update])
 
@@ -295,8 +303,6 @@ class Ledger:
             del self._used_up[next(iter(self._used_up))]
 
     def _remember_lead(self, lead_id: str, daily: DailyMost) -> None:
-        while len(self._part_of) > _REMEMBERED_LEADS:
-            del self._part_of[next(iter(self._part_of))]
         if daily.so_far is not None:
             self._today[lead_id] = daily.so_far
         while len(self._today) > _REMEMBERED_LEADS:
@@ -304,7 +310,7 @@ class Ledger:
 
     def _lead_update(
         self,
-        lead_id: str,
+        home: str,
         entries: Sequence[Entry],
         claims: Claims,
         email: str | None,
@@ -312,13 +318,15 @@ class Ledger:
         daily: DailyMost,
     ) -> Action:
         """Add what the entries pay; set the traits on condition that nobody knows them better."""
-        words = Words()
+        words, lead_id = Words(), self._members.lead_of(home)
         of_today, begun, condition = daily.take(entries, words)
         sums = _sums(entries)
         sums.update(revision=1, interactions=len(entries), **of_today)
         received_at = max(entry.received_at for entry in entries)
         forgotten_at = received_at + timedelta(days=model.retention_days)
-        once = {"stage": model.first_stage, **items.timer(lead_id, forgotten_at)}
+        since = items.day(min(entry.received_at for entry in entries))
+        timer = items.timer(lead_id, forgotten_at)
+        once = {"stage": model.first_stage, "since": since, **timer}
         if email:
             once["email"] = email
         added = adds(sums, words)
@@ -331,7 +339,7 @@ class Ledger:
         oldest = words.value(to_text(min(entry.occurred_at for entry in entries)))
         conditions = [
             *([condition] if condition else []),
-            "attribute_not_exists(merged_into)",
+            *self._members.conditions(home, words),
             "attribute_not_exists(erased_at)",
             f"(attribute_not_exists(generation_started_at) OR generation_started_at <= {oldest})",
         ]
@@ -354,7 +362,7 @@ class Ledger:
             words,
         )
 
-    def pay_again(self, lead_id: str, entries: Sequence[Entry], model: Model) -> int:
+    def pay_again(self, entries: Sequence[Entry], model: Model) -> int:
         """Pay these entries by the model, as far as that changes them; return how many it did.
 
         Each entry is changed on condition that it is as given: one that is not is left alone.
@@ -363,7 +371,7 @@ class Ledger:
             Busy: some may not be paid yet; repeat the call.
         """
         return sum(
-            self._pay_chunk_again(lead_id, chunk, model)
+            self._pay_chunk_again(chunk, model)
             for mine in _by_home(entries)
             for chunk in _chunks(mine, lambda entry: scoring.pay_again(entry, model))
         )
@@ -400,10 +408,13 @@ class Ledger:
         asked = {_key(entry) for entry in entries}
         corrected = failures = 0
         while failures < _CORRECTION_TRIES:
-            lead = self._table.get(f"LEAD#{lead_id}", "LEAD")
-            ledger = list(self.entries(lead_id))
+            lead = self._identities.whole(lead_id)
+            if lead is None or "erased_at" in lead:
+                return corrected
+            whole_id = items.lead(lead).id
+            ledger = list(self.entries(whole_id))
             wrong = [e for e in ledger if _key(e) in asked and correct(e) != e]
-            if lead is None or not wrong:
+            if not wrong:
                 return corrected
             mine = next(_by_home(wrong))
             chunk = next(_chunks(mine, lambda entry: scoring.pay_again(correct(entry), model)))
@@ -412,28 +423,25 @@ class Ledger:
             after = scoring.claims(correct(e) if _key(e) in touched else e for e in ledger)
             correction = _Correction(
                 correct,
+                lead_id=whole_id,
                 revision=int(lead["revision"]),
                 told={name: claim for name, claim in after.items() if before.get(name) != claim},
                 untold=frozenset(before) - frozenset(after),
             )
-            done = self._pay_chunk_again(lead_id, chunk, model, correction)
+            done = self._pay_chunk_again(chunk, model, correction)
             corrected += done
             failures += not done
         raise Busy("the lead is written to all the time")
 
     def _pay_chunk_again(
-        self,
-        lead_id: str,
-        entries: Sequence[Entry],
-        model: Model,
-        correction: _Correction = _Correction(),
+        self, entries: Sequence[Entry], model: Model, correction: _Correction | None = None
     ) -> int:
         home = entries[0].home
         used: dict[str, Decimal] = {}
         forgotten: set[str] = set()
         while True:
             tally = Tally(model, used)
-            corrected = [(entry, correction.correct(entry)) for entry in entries]
+            corrected = [(e, correction.correct(e) if correction else e) for e in entries]
             again = [(old, tally.cut(scoring.pay_again(new, model))) for old, new in corrected]
             changed = [(old, new) for old, new in again if replace(new, model=old.model) != old]
             if not changed:
@@ -450,7 +458,13 @@ class Ledger:
             sums = _sums(new for _, new in changed)
             sums.subtract(_sums(old for old, _ in changed))
             added = adds({"revision": 1, **sums}, words)
-            told, condition = correction.lead_update(words)
+            if correction:
+                lead_id, (told, condition) = correction.lead_id, correction.of_lead(words)
+            else:
+                lead_id, told = self._members.lead_of(home), ""
+                conditions = self._members.conditions(home, words)
+                alive = ("attribute_exists(pk)", "attribute_not_exists(erased_at)")
+                condition = " AND ".join((*alive, *conditions))
             lead = self._table.update(
                 (f"LEAD#{lead_id}", "LEAD"), f"ADD {added}{told}", condition, words
             )
@@ -459,7 +473,9 @@ class Ledger:
             except Refused as refused:
                 *blockers, gone = refused.blockers
                 if gone is not None:
-                    return 0
+                    if correction or not self._members.learn(home, gone):
+                        return 0
+                    continue
                 moved, limited = blockers[: len(updates)], blockers[len(updates) :]
                 pairs = zip(changed, moved, strict=True)
                 others = [old for (old, _), item in pairs if item is not None]
@@ -487,6 +503,30 @@ class Ledger:
             words,
         )
 
+    def carry(
+        self, lead: Lead, old: Sequence[Entry], sums: Sequence[Entry], since: datetime
+    ) -> bool:
+        """Put sums in the place of old entries of one identity; tell whether that was possible.
+
+        It is while the lead is as it was read: its counters stay as they are. What is left of its
+        ledger reaches back to `since`.
+        """
+        words = Words()
+        added = adds({"revision": 1}, words)
+        untouched = self._table.update(
+            (f"LEAD#{lead.id}", "LEAD"),
+            f"ADD {added} SET since = {words.value(items.day(since))}",
+            f"revision = {words.value(lead.revision)} AND attribute_not_exists(erased_at)",
+            words,
+        )
+        carried = [self._table.put(items.entry_item(entry.home, entry)) for entry in sums]
+        gone = [self._table.delete(items.entry_key(entry.home, entry)) for entry in old]
+        try:
+            self._table.write([untouched, *carried, *gone])
+        except Refused:
+            return False
+        return True
+
     def repair(self, lead: Lead, remembered: Lead) -> None:
         """Bring the lead's counters to what its ledger adds up to.
 
@@ -496,7 +536,7 @@ class Ledger:
         words = Words()
         sums = scoring.counters(remembered)
         sums.subtract(scoring.counters(lead))
-        condition = f"revision = {words.value(lead.revision)}"
+        condition = f"revision = {words.value(lead.revision)} AND attribute_not_exists(erased_at)"
         expression = f"ADD {adds({'revision': 1, **sums}, words)}"
         mended = self._table.update((f"LEAD#{lead.id}", "LEAD"), expression, condition, words)
         try:
@@ -550,17 +590,20 @@ def _as_objected(entry: Entry) -> Entry:
     return replace(entry, withheld_by=OBJECTION, paid=())
 
 
-def _opt_in(entries: Iterable[Entry]) -> Entry | None:
-    """Return the first trusted word that the lead wants to hear from us."""
+def _opt_in(entries: Iterable[Entry], lead: items.Item) -> Entry | None:
+    """Return the first trusted word, since the lead was erased, that it wants to hear from us."""
+    if "erased_at" not in lead:
+        return None
     ours = (e for e in entries if e.trust is not Trust.PUBLIC and e.traits.get(CONSENT) is True)
-    return min(ours, key=lambda entry: entry.occurred_at, default=None)
+    since = (entry for entry in ours if to_text(entry.occurred_at) > lead["erased_at"])
+    return min(since, key=lambda entry: entry.occurred_at, default=None)
 
 
 def _sums(entries: Iterable[Entry]) -> Multiset[str]:
     """Return what the entries add to the lead's counters."""
     sums: Multiset[str] = Multiset()
     for payment in (payment for entry in entries for payment in entry.paid):
-        sums[f"seen:{payment.rule}"] += 1
+        sums[f"seen:{payment.rule}"] += payment.times
         sums[payment.counter] += payment.units
     return sums
 

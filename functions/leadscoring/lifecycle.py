@@ -19,6 +19,8 @@ from leadscoring.criteria import (
 from leadscoring.lead import CONSENT, Change, ChangeKind, Lead, Scorecard
 from leadscoring.model import MQL, Model
 
+SAME_PERSON = "the same person"
+
 type DecisionKind = Literal["accept", "reject", "disqualify", "customer", "reopen"]
 
 
@@ -32,14 +34,24 @@ class NotPossible(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What somebody decided on a lead, who and why; the same request decides once."""
+    """What somebody decided on a lead, who and why; the same request decides once.
+
+    With a `cycle` it was decided on the MQL of that cycle, and holds for no other.
+    """
 
     kind: DecisionKind
     why: str
     who: str
     request_id: str
+    cycle: int | None = None
 
 
+# What is said where nobody says why; the other decisions need a reason.
+BY_DEFAULT: Mapping[DecisionKind, str] = {
+    "accept": "accepted",
+    "customer": "became a customer",
+    "reopen": "reopened",
+}
 # From which stages (None: from any), and to which (None: to the first).
 _DECISIONS: Mapping[DecisionKind, tuple[frozenset[str] | None, str | None]] = {
     "accept": (frozenset({MQL}), SQL),
@@ -76,7 +88,8 @@ def decided(lead: Lead, decision: Decision, at: datetime, model: Model) -> Chang
     before, after = _DECISIONS[decision.kind]
     stands = lead.stage or model.first_stage
     again = stands == after and lead.gate is None
-    if again or (before and stands not in before):
+    over = decision.cycle is not None and (MQL, decision.cycle) != (stands, lead.cycle)
+    if again or over or (before and stands not in before):
         raise NotPossible(stands)
     opens = decision.kind == "reopen" or (stands == SQL and after == RECYCLED)
     change = _passage(
@@ -103,7 +116,17 @@ def overdue(lead: Lead, now: datetime, model: Model) -> Change | None:
     )
 
 
-def joined(lead: Lead, other: Lead, who: str, at: datetime, model: Model) -> Change:
+def needs_consent(change: Change, model: Model) -> bool:
+    """Tell whether the change is told only of a lead that has not objected: a rise, a reminder."""
+    order = [*(stage.name for stage in model.stages), SQL, CUSTOMER]
+    before, after = (
+        order.index(stage) if stage in order else -1
+        for stage in (change.from_stage, change.to_stage)
+    )
+    return change.kind is ChangeKind.REPLY_OVERDUE or after > before
+
+
+def joined(lead: Lead, other: Lead, who: str, why: str, at: datetime, model: Model) -> Change:
     """Return the change by which another lead becomes part of this one.
 
     The joined lead stands where the further of the two stands, in the higher cycle of the two, so
@@ -117,12 +140,38 @@ def joined(lead: Lead, other: Lead, who: str, at: datetime, model: Model) -> Cha
         cycle=max(lead.cycle, other.cycle),
         from_stage=lead.stage or model.first_stage,
         to_stage=further.stage or model.first_stage,
-        why="the same person",
+        why=why,
         who=who,
         at=at,
         gate=further.gate,
         seen_before=dict(before) or None,
         kind=ChangeKind.MERGED,
+        other=other.id,
+    )
+
+
+def parted(
+    lead: Lead,
+    other: Lead,
+    who: str,
+    why: str,
+    at: datetime,
+    model: Model,
+    seen_before: Mapping[str, int] | None = None,
+) -> Change:
+    """Return the change by which one lead and another are two again: each stays where it stands."""
+    stands = lead.stage or model.first_stage
+    return Change(
+        lead_id=lead.id,
+        number=lead.changes + 1,
+        cycle=lead.cycle,
+        from_stage=stands,
+        to_stage=stands,
+        why=why,
+        who=who,
+        at=at,
+        seen_before=seen_before,
+        kind=ChangeKind.UNMERGED,
         other=other.id,
     )
 
@@ -141,6 +190,7 @@ def together(lead: Lead, other: Lead, change: Change) -> Lead:
         seen=seen,
         traits={**other.traits, **lead.traits},
         updated_at=max(acted, default=None),
+        overdue_cycle=max(filter(None, (lead.overdue_cycle, other.overdue_cycle)), default=None),
     )
 
 
@@ -208,14 +258,14 @@ def moved(lead: Lead, change: Change) -> Lead:
     """Return the lead as it stands after the change."""
     if change.kind is ChangeKind.REPLY_OVERDUE:
         return replace(lead, changes=change.number, overdue_cycle=change.cycle)
-    stays = change.kind is ChangeKind.MERGED and change.from_stage == change.to_stage
+    stays = change.kind is not ChangeKind.STAGE and change.from_stage == change.to_stage
     return replace(
         lead,
         stage=change.to_stage,
         cycle=change.cycle,
         changes=change.number,
         stage_since=lead.stage_since if stays else change.at,
-        gate=change.gate,
+        gate=lead.gate if stays else change.gate,
         seen_before=lead.seen_before if change.seen_before is None else change.seen_before,
     )
 

@@ -1,7 +1,9 @@
 """Puts a finished message on the SNS topic. No other module knows SNS."""
 
+import json
 from typing import TYPE_CHECKING
 
+from leadscoring import notice
 from leadscoring.contract import Message
 
 if TYPE_CHECKING:
@@ -17,10 +19,16 @@ class Publisher:
         self._topic_arn = topic_arn
 
     def publish(self, message: Message) -> str:
-        """Publish the message with the attributes that filter policies read; return SNS's id."""
+        """Publish the message with the attributes that filter policies read; return SNS's id.
+
+        Who subscribed by e-mail gets a text to read, everybody else the JSON.
+        """
+        said = {"default": message.model_dump_json(), "email": notice.text(message)}
         answer = self._sns.publish(
             TopicArn=self._topic_arn,
-            Message=message.model_dump_json(),
+            Message=json.dumps(said, ensure_ascii=False),
+            MessageStructure="json",
+            Subject=notice.subject(message),
             MessageAttributes=_attributes(message),
         )
         return answer["MessageId"]

@@ -39,8 +39,9 @@ class Recorder:
         """
         sender = (request.agent, request.address) if request else ()
         judged = self._detectors.judge(interactions, *sender)
-        done = Recorded()
-        for lead_id, mine in by_lead(judged, keys).items():
+        new = [act for act in judged if not self._was_anonymous(act, keys)]
+        done = Recorded(duplicates=len(judged) - len(new))
+        for lead_id, mine in by_lead(new, keys).items():
             done += self._store.ledger.record(lead_id, mine, self._model)
             # Not only of what is new: a repeat heals what a crash left between the two writes.
             if confirmation.concerns(mine, self._model):
@@ -48,6 +49,12 @@ class Recorder:
             for act in mine:
                 self._joiner.join_all(act, keys)
         return done
+
+    def _was_anonymous(self, act: Interaction, keys: Keys) -> bool:
+        """Tell whether it was entered before its sender knew whose it is."""
+        return act.earlier is not None and self._store.ledger.holds(
+            act.earlier.lead_id(keys.lead_ids), act.trust, act.message_id
+        )
 
     def _confirm(self, home: str) -> None:
         ledger, lead = self._store.ledger, self._store.lead_now(home)

@@ -9,16 +9,22 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
 from leadscoring import items
+from leadscoring.erasing import Erasing
 from leadscoring.identities import Identities
 from leadscoring.interaction import to_text
 from leadscoring.items import SHARDS, numbered
 from leadscoring.keys import Keys
 from leadscoring.lead import Change, Lead
 from leadscoring.ledger import Ledger, Outdated
+from leadscoring.scoring import Claims
 from leadscoring.table import Action, Image, Page, Refused, Table, Words, adds, plain
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+_KEY_BYTES = 32
+_LEAD = "sk = :sk AND attribute_not_exists(merged_into)"
+_ALIVE = f"{_LEAD} AND attribute_not_exists(erased_at)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,14 @@ class OutboxKey:
     def parse(cls, pk: str, sk: str) -> Self:
         """Return the outbox item that this table key names."""
         return cls(pk.removeprefix("LEAD#"), int(sk.removeprefix("OUTBOX#")))
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A message still to be published, and whether that needs the lead's consent."""
+
+    text: str
+    needs_consent: bool
 
 
 class Store:
@@ -48,6 +62,7 @@ class Store:
         self._table = Table(dynamodb, table_name, budget_seconds=budget_seconds, sleep=sleep)
         self.identities = Identities(self._table)
         self.ledger = Ledger(self._table, self.identities)
+        self.erasing = Erasing(self._table, self.identities)
 
     def keys(self) -> Keys:
         """Return the stack's keys, made when they are first asked for."""
@@ -81,6 +96,15 @@ class Store:
             after = change(before)
             if after == before or self._keep_keys(before, after):
                 return after
+
+    def signing_keys(self, now: datetime) -> Keys:
+        """Return the stack's keys, one that signs links among them.
+
+        Raises:
+            Busy: the table did not take it.
+        """
+        key = secrets.token_bytes(_KEY_BYTES)
+        return self.change_keys(lambda keys: keys if keys.links else keys.with_link_key(key, now))
 
     def _keep_keys(self, before: Keys, after: Keys) -> bool:
         """Write what is new and remove what is gone; tell whether the keys still were as before."""
@@ -158,10 +182,12 @@ class Store:
 
     def lead_now(self, lead_id: str) -> Lead | None:
         """Return the lead that this one is a part of now, itself if it is none's."""
-        lead = self.lead(lead_id)
-        while lead and lead.merged_into:
-            lead = self.lead(lead.merged_into)
-        return lead
+        item = self.identities.whole(lead_id)
+        return None if item is None else items.lead(item)
+
+    def claims(self, lead_id: str) -> Claims:
+        """Return what is told of the lead, and how far each is believed."""
+        return items.claims(self._table.get(f"LEAD#{lead_id}", "LEAD") or {})
 
     def lead_of(self, image: Image) -> Lead:
         """Return the lead that a stream record's image shows, counters or not."""
@@ -169,9 +195,34 @@ class Store:
 
     def leads(self, limit: int, cursor: str | None = None) -> Page[Lead]:
         """Read on through the whole table, `limit` items further; return the leads among them."""
-        alive = "sk = :sk AND attribute_not_exists(merged_into) AND attribute_not_exists(erased_at)"
-        found, following = self._table.scan_page(alive, {":sk": "LEAD"}, limit, cursor)
+        found, following = self._table.scan_page(_ALIVE, {":sk": "LEAD"}, limit, cursor)
         return Page([items.lead(item) for item in found], following)
+
+    def forgotten(self, limit: int, cursor: str | None = None) -> Page[Lead]:
+        """Read on likewise; return those that are erased, or were before they began anew."""
+        were = "(attribute_exists(erased_at) OR attribute_exists(generation_started_at))"
+        condition = f"{_LEAD} AND {were}"
+        found, following = self._table.scan_page(condition, {":sk": "LEAD"}, limit, cursor)
+        return Page([items.lead(item) for item in found], following)
+
+    def leads_in(self, part: int, parts: int) -> Iterator[Lead]:
+        """Return the leads in one of so many parts of the table, about as they are now."""
+        for item in self._table.scan_part(_ALIVE, {":sk": "LEAD"}, part, parts):
+            yield items.lead(item)
+
+    def guarded_until(self) -> int | None:
+        """Return the minute up to which the rolling scan has come, None before its first."""
+        item = self._table.get("SWEEP", "SWEEP")
+        return None if item is None else int(item["minute"])
+
+    def note_guarded(self, minute: int) -> None:
+        """Note how far the rolling scan has come; nobody who is slower takes it back."""
+        words = Words()
+        name, value = words.name("minute"), words.value(minute)
+        condition = f"attribute_not_exists({name}) OR {name} < {value}"
+        noted = self._table.update(("SWEEP", "SWEEP"), f"SET {name} = {value}", condition, words)
+        with suppress(Refused):
+            self._table.write([noted])
 
     def leads_at(self, stage: str, limit: int, cursor: str | None = None) -> Page[Lead]:
         """Return the leads at `mql` or beyond, those longest there first.
@@ -197,11 +248,19 @@ class Store:
 
     # Changes and their messages
 
-    def commit(self, change: Change, revision: int, message: str, due_at: datetime) -> None:
+    def commit(
+        self,
+        change: Change,
+        revision: int,
+        message: str,
+        due_at: datetime,
+        *,
+        needs_consent: bool = False,
+    ) -> None:
         """Move the lead, enter the change into its ledger and put the message into the outbox.
 
         All three or none, on condition that the lead is still at `revision`. At `due_at` its timer
-        rings next.
+        rings next. A message that needs consent is not published once the lead has objected.
 
         Raises:
             Outdated: it is not; decide again on the lead that the error brings.
@@ -220,31 +279,32 @@ class Store:
             f"revision = {words.value(revision)}",
             words,
         )
-        self._write_at(lead, [*self._told(change, message)])
-
-    def _told(self, change: Change, message: str) -> Iterator[Action]:
-        """Enter a change into the ledger, and its message into the outbox."""
-        yield self._table.put_new(items.change_item(change))
-        yield self._table.put_new(items.outbox_item(change, message))
+        outbox = items.outbox_item(change, message, needs_consent=needs_consent)
+        told = (items.change_item(change), outbox)
+        self._write_at(lead, [self._table.put_new(item) for item in told])
 
     def _write_at(self, lead: Action, others: Sequence[Action]) -> None:
         """Write all or none; raise `Outdated` if the lead has moved on."""
         try:
             self._table.write([lead, *others])
         except Refused as refused:
-            if (current := refused.blockers[0]) is None:
+            if not (current := refused.blockers[0]):
                 raise
             raise Outdated(items.lead(current)) from None
 
-    def due(self, now: datetime) -> Iterator[str]:
-        """Return the ids of the leads whose timer has rung, of each shard the oldest first."""
+    def due(self, now: datetime, most: int) -> list[str]:
+        """Return ids of leads whose timer has rung: of each shard the oldest, at most so many."""
+        found: list[str] = []
         for shard in range(SHARDS):
-            for item in self._table.query(
+            rung, _ = self._table.query_page(
                 "due = :shard AND due_at <= :now",
                 {":shard": str(shard), ":now": to_text(now)},
+                most,
+                cursor=None,
                 index="due",
-            ):
-                yield item["pk"].removeprefix("LEAD#")
+            )
+            found += (item["pk"].removeprefix("LEAD#") for item in rung)
+        return found
 
     def set_timer(self, lead: Lead, due_at: datetime) -> None:
         """Let the lead's timer ring then; leave it to whoever else if the lead has moved on."""
@@ -257,24 +317,28 @@ class Store:
         with suppress(Refused):
             self._table.write([update])
 
-    def outbox_message(self, key: OutboxKey) -> str | None:
+    def pending_message(self, key: OutboxKey) -> Pending | None:
         """Return the message still to be published, or None once it is settled."""
         item = self._table.get(f"LEAD#{key.lead_id}", numbered("OUTBOX", key.number))
-        return None if item is None else str(item["message"])
+        return None if item is None else Pending(item["message"], "needs_consent" in item)
 
     def settle(self, key: OutboxKey, message_id: str, now: datetime) -> None:
         """Note on the change when and as what it was published, and delete the outbox item."""
-        pk = f"LEAD#{key.lead_id}"
         words = Words()
-        noted = self._table.update(
-            (pk, numbered("CHANGE", key.number)),
-            f"SET published_at = if_not_exists(published_at, {words.value(to_text(now))}),"
-            f" published_as = {words.value(message_id)}",
-            "attribute_exists(pk)",
-            words,
-        )
+        at = f"published_at = if_not_exists(published_at, {words.value(to_text(now))})"
+        self._empty(key, f"SET {at}, published_as = {words.value(message_id)}", words)
+
+    def withhold(self, key: OutboxKey, why: str) -> None:
+        """Note on the change why it is never published, and delete the outbox item."""
+        words = Words()
+        self._empty(key, f"SET published_as = {words.value(f'withheld: {why}')}", words)
+
+    def _empty(self, key: OutboxKey, noted: str, words: Words) -> None:
+        pk = f"LEAD#{key.lead_id}"
+        change = (pk, numbered("CHANGE", key.number))
+        settled = self._table.update(change, noted, "attribute_exists(pk)", words)
         emptied = self._table.delete((pk, numbered("OUTBOX", key.number)))
-        self._table.write([noted, emptied])
+        self._table.write([settled, emptied])
 
     def pending(self, before: datetime) -> Iterator[OutboxKey]:
         """Return the outbox items put there before this instant, the oldest of each shard first."""

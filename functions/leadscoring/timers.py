@@ -23,14 +23,16 @@ def due_at(lead: Lead, model: Model, now: datetime) -> datetime:
         cools_at(lead, model, now, end),
         lifecycle.reply_due_at(lead, model),
         lifecycle.cool_down_ends_at(lead, model),
+        # What is due while a ledger is being paid again is looked at when that is over.
+        lead.rescoring_until,
     )
     ahead = [instant for instant in instants if instant and now < instant < end]
     return min(ahead, default=max(end, now + _SECOND))
 
 
 def forgotten_at(lead: Lead, model: Model, now: datetime) -> datetime:
-    """Return when the lead has been silent for a whole retention."""
-    return (lead.updated_at or now) + timedelta(days=model.retention_days)
+    """Return when retention ends for the oldest of all that the lead did."""
+    return (lead.since or lead.updated_at or now) + timedelta(days=model.retention_days)
 
 
 def cools_at(lead: Lead, model: Model, now: datetime, end: datetime) -> datetime | None:

@@ -184,7 +184,7 @@ def form(name: str, fields: Mapping[str, str], *, in_parts: bool = False) -> Sen
 
 def link(stack: LocalStack, email: str = JANE, at: datetime = NOON - timedelta(hours=2)) -> Sent:
     """Return a click on the link of a mailing that went out at this time."""
-    keys = linking.signing_keys(Store(stack.dynamodb, stack.table_name), at)
+    keys = Store(stack.dynamodb, stack.table_name).signing_keys(at)
     mailing = Mailing("https://api.example", TARGET, "spring", "newsletter", at, valid_days=90)
     (made,) = linking.make(mailing, [email], keys)
     path = made.link.removeprefix("https://api.example")

