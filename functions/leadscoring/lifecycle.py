@@ -195,13 +195,14 @@ def together(lead: Lead, other: Lead, change: Change) -> Lead:
 
 
 def _standing(lead: Lead, model: Model) -> int:
-    """Return how far a lead stands: what sales or people decided counts for more than points."""
+    """Return how far a lead stands: what sales or people decided counts for more than points.
+
+    A gate decides nothing: it asks for traits, and of those the joined lead has its own.
+    """
     order = [*(stage.name for stage in model.stages[:-1]), RECYCLED, MQL, SQL, CUSTOMER]
-    return (
-        order.index(lead.stage)
-        if lead.stage in order
-        else len(order) * (lead.stage == DISQUALIFIED)
-    )
+    if lead.stage == DISQUALIFIED and lead.gate is None:
+        return len(order)
+    return order.index(lead.stage) if lead.stage in order else 0
 
 
 def reply_due_at(lead: Lead, model: Model) -> datetime | None:

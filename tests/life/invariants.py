@@ -155,7 +155,7 @@ def counters_are_what_the_ledger_adds_up_to(seen: History) -> None:
             for name in counted.keys() | entered.keys()
             if counted.get(name, 0) != entered[name]
         }
-        assert not wrong, f"counters: {lead_id} has and should have {wrong}"
+        assert not wrong, f"{lead_id} has and should have {wrong}"
 
 
 def allowances_are_used_as_the_ledger_says(seen: History) -> None:
@@ -170,7 +170,10 @@ def allowances_are_used_as_the_ledger_says(seen: History) -> None:
             if row.get("expires_at", seen.now.now.timestamp() + 1) > seen.now.now.timestamp():
                 name = row["sk"].partition("#")[2]
                 right = f"{home} should have used {used[name]} of {name}"
-                assert row["used"] == used[name], f"allowances: {right}, not {row['used']}"
+                assert row["used"] == used[name], f"{right}, not {row['used']}"
+                limit = seen.model.rule[name.partition("#")[0]].limit
+                most = limit.most if limit else 0
+                assert used[name] <= most, f"{home} has {used[name]} of {name}"
 
 
 def nobody_is_promoted_twice_in_a_cycle(seen: History) -> None:
@@ -179,7 +182,7 @@ def nobody_is_promoted_twice_in_a_cycle(seen: History) -> None:
         lead_id, cycle = name.partition(":")[0], int(change["cycle"])
         if _is_promotion(change):
             other = first.setdefault((generation, lead_id, cycle), name)
-            assert other == name, f"promoted: {other} and {name} both in cycle {cycle}"
+            assert other == name, f"{other} and {name} both in cycle {cycle}"
         if change.get("kind") == "merged":
             for cycle in {cycle for _, cycle in seen.promoted(change["other"], change["at"])}:
                 later = [
@@ -191,7 +194,7 @@ def nobody_is_promoted_twice_in_a_cycle(seen: History) -> None:
                     and _number(promotion) > _number(change)
                     and promotion["cycle"] == cycle
                 ]
-                assert not later, f"promoted: {later} again in cycle {cycle} of {change['other']}"
+                assert not later, f"{later} again in cycle {cycle} of {change['other']}"
 
 
 def what_is_received_has_happened(seen: History) -> None:
@@ -199,15 +202,15 @@ def what_is_received_has_happened(seen: History) -> None:
     for generation, message in seen.received:
         name, kind = message["id"], message["type"].split(".")[2]
         first = said.setdefault((generation, name), message)
-        assert first == message, f"published: {name} says {first} and {message}"
+        assert first == message, f"{name} says {first} and {message}"
         if kind == "erased":
-            assert name in seen.erasures, f"published: {name} was not erased"
+            assert name in seen.erasures, f"{name} was not erased"
         elif kind != "unmerged":
             change = seen.changes.get((generation, name))
-            assert change, f"published: nothing happened that is {name}"
+            assert change, f"nothing happened that is {name}"
             passage = "promoted" if change["to"] == "mql" else "stage_changed"
             wanted = {"unmerged": "stage_changed"}.get(change.get("kind", ""), change.get("kind"))
-            assert kind == (wanted or passage), f"published: {name} is {change}, not {kind}"
+            assert kind == (wanted or passage), f"{name} is {change}, not {kind}"
 
 
 def changes_are_numbered_and_lead_where_the_lead_stands(seen: History) -> None:
@@ -216,10 +219,10 @@ def changes_are_numbered_and_lead_where_the_lead_stands(seen: History) -> None:
         numbers = [_number(change) for change in changes]
         last = int(lead.get("changes", 0))
         expected = list(range(last - len(numbers) + 1, last + 1))
-        assert numbers == expected, f"ledger: {lead_id} has changes {numbers} of {last}"
+        assert numbers == expected, f"{lead_id} has changes {numbers} of {last}"
         moves = [c for c in changes if c.get("kind", "stage") == "stage" or c["from"] != c["to"]]
         if moves:
-            assert lead["stage"] == moves[-1]["to"], f"ledger: {lead_id} is at {lead['stage']}"
+            assert lead["stage"] == moves[-1]["to"], f"{lead_id} is at {lead['stage']}"
 
 
 def an_identity_is_part_of_one_lead(seen: History) -> None:
@@ -227,11 +230,11 @@ def an_identity_is_part_of_one_lead(seen: History) -> None:
     for lead_id in seen.now.partitions:
         for row in seen.now.under(lead_id, "IDENTITY#"):
             other = row["sk"].partition("#")[2]
-            assert parents.setdefault(other, lead_id) == lead_id, f"joined: {other} to two leads"
+            assert parents.setdefault(other, lead_id) == lead_id, f"{other} to two leads"
     merged = {
         lead_id: lead["merged_into"] for lead_id, lead in seen.now.leads() if "merged_into" in lead
     }
-    assert merged == parents, f"joined: {merged} is not {parents}"
+    assert merged == parents, f"{merged} is not {parents}"
 
 
 def nobody_known_is_joined_to_somebody_known_by_the_public(seen: History) -> None:
@@ -240,13 +243,13 @@ def nobody_known_is_joined_to_somebody_known_by_the_public(seen: History) -> Non
             other = row["sk"].partition("#")[2]
             if row["who"] == "public":
                 kind = seen.kinds[other]
-                assert kind == "anonymous", f"public: {kind} {other} was joined to {lead_id}"
+                assert kind == "anonymous", f"{kind} {other} was joined to {lead_id}"
 
 
 def a_lead_has_a_timer(seen: History) -> None:
     for lead_id, lead in seen.now.alive():
         if "stage" in lead:
-            assert {"due", "due_at"} <= lead.keys(), f"timer: {lead_id} is never looked at"
+            assert {"due", "due_at"} <= lead.keys(), f"{lead_id} is never looked at"
 
 
 def who_objects_is_paid_nothing_and_not_handed_over(seen: History) -> None:
@@ -255,26 +258,26 @@ def who_objects_is_paid_nothing_and_not_handed_over(seen: History) -> None:
             known = seen.before.partitions.get(home, {})
             for entry in seen.now.under(home, "INTERACTION#"):
                 new = entry["sk"] not in known and "carries" not in entry
-                assert not (new and entry["paid"]), f"objection: {home} was paid {entry}"
+                assert not (new and entry["paid"]), f"{home} was paid {entry}"
         handed_over = [
             news["id"]
             for news in seen.news
             if news["subject"] == lead_id
             and news["type"].split(".")[2] in ("promoted", "reply_overdue")
         ]
-        assert not handed_over, f"objection: {handed_over} was published"
+        assert not handed_over, f"{handed_over} was published"
 
 
 def nobody_erased_comes_back(seen: History) -> None:
     for lead_id, erased_at in seen.tombstones.items():
         lead = seen.now.partitions.get(lead_id, {}).get("LEAD")
-        assert lead, f"resurrection: nothing keeps {lead_id} from coming back"
+        assert lead, f"nothing keeps {lead_id} from coming back"
         if "erased_at" not in lead:
             anew = [at for name, at in seen.opted_in if at > erased_at and name in seen.kinds]
-            assert anew, f"resurrection: {lead_id} is back"
+            assert anew, f"{lead_id} is back"
     for news in seen.news:
         told = _canaries(news) & seen.canaries.get(news["subject"], set())
-        assert not told, f"resurrection: {news['id']} tells {told}"
+        assert not told, f"{news['id']} tells {told}"
 
 
 ALWAYS: tuple[Invariant, ...] = (
@@ -297,28 +300,28 @@ def what_happened_is_published(seen: History) -> None:
         lead_id = name.partition(":")[0]
         noted = change.get("published_as", "")
         if noted.startswith("withheld"):
-            assert lead_id in seen.objected, f"published: {name} is {noted} for no reason"
+            assert lead_id in seen.objected, f"{name} is {noted} for no reason"
         else:
             heard = (seen.generations[lead_id], name) in received
-            assert heard, f"published: nobody heard of {name}"
-            assert noted == name, f"published: {name} is not noted"
+            assert heard, f"nobody heard of {name}"
+            assert noted == name, f"{name} is not noted"
     told = {message["id"] for _, message in seen.received}
     for name in seen.erasures:
-        assert name in told, f"published: nobody heard of the erasure {name}"
+        assert name in told, f"nobody heard of the erasure {name}"
 
 
 def nothing_of_the_erased_remains(seen: History) -> None:
     forgotten = set().union(*seen.canaries.values())
     for partition in seen.now.partitions.values():
         for row in partition.values():
-            assert not _canaries(row) & forgotten, f"erased: there still is {row}"
+            assert not _canaries(row) & forgotten, f"there still is {row}"
     for lead_id in seen.now.erased():
         for home in seen.now.identities(lead_id):
             rows = seen.now.partitions[home]
             beside = [sk for sk in rows if sk != "LEAD" and not sk.startswith("IDENTITY#")]
-            assert not beside, f"erased: {home} still holds {beside}"
+            assert not beside, f"{home} still holds {beside}"
             told = rows["LEAD"].keys() - _OF_A_TOMBSTONE
-            assert not told, f"erased: the tombstone {home} still tells {told}"
+            assert not told, f"the tombstone {home} still tells {told}"
 
 
 def everybody_stands_where_they_should(seen: History) -> None:
@@ -326,9 +329,9 @@ def everybody_stands_where_they_should(seen: History) -> None:
         lead = items.lead(item)
         card = scoring.scorecard(lead, seen.model, seen.now.now)
         change = lifecycle.decide(lead, card, seen.model)
-        assert change is None, f"lost: {lead_id} is {lead.stage}, not yet {change}"
+        assert change is None, f"{lead_id} is {lead.stage}, not yet {change}"
         due_at = item.get("due_at", "")
-        assert due_at > to_text(seen.now.now), f"lost: the timer of {lead_id} rang at {due_at}"
+        assert due_at > to_text(seen.now.now), f"the timer of {lead_id} rang at {due_at}"
 
 
 AT_REST: tuple[Invariant, ...] = (

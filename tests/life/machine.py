@@ -290,8 +290,11 @@ class Life(RuleBasedStateMachine):
         self._hold(self.always)
 
     def _hold(self, invariants: Iterable[Invariant]) -> None:
-        for holds in invariants:
-            holds(self.history)
+        for promise in invariants:
+            try:
+                promise(self.history)
+            except AssertionError as error:
+                raise AssertionError(f"{promise.__name__}: {error}") from None
 
 
 def live(world: World, *, lives: int, steps: int, shrinks: bool = True, **attributes: Any) -> int:
@@ -305,6 +308,7 @@ def live(world: World, *, lives: int, steps: int, shrinks: bool = True, **attrib
             derandomize=True,
             deadline=None,
             database=None,
+            report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
             phases=[Phase.generate, Phase.shrink] if shrinks else [Phase.generate],
         ),

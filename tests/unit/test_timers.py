@@ -37,6 +37,7 @@ enter.score = 100
 exit.below.dimensions.fast = 10
 exit.below.score = 30
 """)
+DAY = timedelta(days=1)
 YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 LATEST = NOW + timedelta(days=400)
 
@@ -49,7 +50,7 @@ def units(slow: int, fast: int) -> dict[str, int]:
     }
 
 
-ages = st.timedeltas(timedelta(), timedelta(days=60))
+ages = st.timedeltas(timedelta(), timedelta(days=60)) | st.timedeltas(timedelta(), 2 * DAY)
 leads = st.builds(
     Lead,
     id=st.just("0" * 32),
