@@ -113,6 +113,10 @@ class Forgetter:
         sums: dict[str, list[Entry]] = defaultdict(list)
         for entry in (entry for entry in entries if entry.is_carried):
             sums[entry.home].append(entry)
+        if not old:
+            # Its oldest ones are no longer its own: they were taken out of it, or it of their lead.
+            since = min(entry.received_at for entry in kept)
+            return not self._store.ledger.carry(lead, (), (), since)
         done = 0
         for home, step in islice(_steps(old), _STEPS_AT_ONCE):
             sums[home] = carried([*sums[home], *step], now, self._retention)

@@ -158,6 +158,8 @@ class Identities:
             # Whoever saw it in the other lead, or anything in it, looks again.
             "partings": partings,
             "identities": identities,
+            # What was erased with the other lead stays so.
+            **{name: mine[name] for name in ("generation_started_at",) if name in mine},
             **items.listing(other.change.to_stage),
         }
         fewer = {"partings": 1, "identities": -identities - 1}

@@ -1,13 +1,13 @@
 """What is past retention is forgotten by itself, and the counters never notice."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from infra.local.engine import clock_at
-from infra.local.stack import LocalStack
+from infra.local.stack import SECRET_KEY, LocalStack
 from infra.workbench.rescoring import rescore
 from infra.workbench.verifying import verify_lead
 from leadscoring.model import Model
@@ -194,3 +194,51 @@ def test_what_one_lead_loses_no_other_one_does(stack: LocalStack) -> None:
         stack.pump()
     assert [one["email"] for one in stack.leads()] == [JOE]
     assert len(ledger(stack, email=JOE)) <= 1 + 3
+
+
+def test_who_was_taken_out_of_a_lead_after_its_past_was_carried_is_looked_at_once(
+    stack: LocalStack,
+) -> None:
+    with clock_at(NOON):
+        call(stack, "track", userId=JOE, event="Newsletter Subscribed")
+    with clock_at(NOON + 30 * DAY):
+        for email in (JANE, JOE):
+            call(stack, "track", userId=email, event="Demo Requested")
+        jane, joe = (lead(stack, email=email)["id"] for email in (JANE, JOE))
+        said = {"other": joe, "reason": "one person"}
+        assert stack.request("POST", f"/leads/{jane}/merges", said).status == 200
+    at = NOON + RETENTION + DAY
+    sweep(stack, at)
+    with clock_at(at):
+        said = {"identity": joe, "reason": "they are two"}
+        assert stack.request("POST", f"/leads/{jane}/unmerges", said).status == 200
+
+    for minutes in (1, 2):
+        sweep(stack, at + timedelta(minutes=minutes))
+
+    rings = {one.id: one.due_at for one in store_of(stack).leads(100).items}
+    assert rings.keys() == {jane, joe}
+    assert all(due_at and due_at > at + DAY for due_at in rings.values())
+    assert is_exact(stack, JANE, at)
+    assert is_exact(stack, JOE, at)
+
+
+def test_who_was_erased_and_is_taken_out_of_a_lead_that_began_anew_stays_without_a_past(
+    stack: LocalStack,
+) -> None:
+    demo: dict[str, Any] = {"event": "Demo Requested", "timestamp": NOON.isoformat()}
+    with clock_at(NOON):
+        for email in (JANE, JOE):
+            call(stack, "track", userId=email, messageId="demo", **demo)
+        jane, joe = (lead(stack, email=email)["id"] for email in (JANE, JOE))
+        said = {"other": joe, "reason": "one person"}
+        assert stack.request("POST", f"/leads/{jane}/merges", said).status == 200
+        assert stack.request("POST", "/leads/erase", {"email": JANE}).status == 202
+        stack.pump()
+    with clock_at(NOON + DAY):
+        call(stack, "identify", key=SECRET_KEY, userId=JANE, traits={"consent": True})
+        call(stack, "track", userId=JOE, event="Newsletter Subscribed")
+        said = {"identity": joe, "reason": "they are two"}
+        assert stack.request("POST", f"/leads/{jane}/unmerges", said).status == 200
+        call(stack, "track", userId=JOE, messageId="demo", **demo)
+        assert [entry["name"] for entry in ledger(stack, email=JOE)] == ["Newsletter Subscribed"]

@@ -82,7 +82,8 @@ class History:
 
     `kinds` tells which ids are of known people and which of anonymous visitors. A lead has had as
     many `generations` as it was erased; its changes and messages belong to one of them. `canaries`
-    are the words that erased leads, and what was part of them, had held.
+    are the words that erased leads, and what was part of them, had held; with which change each
+    began anew, `begun` tells.
     """
 
     model: Model
@@ -98,6 +99,7 @@ class History:
     objected: set[str] = field(default_factory=set)
     opted_in: list[tuple[str, str]] = field(default_factory=list)
     tombstones: dict[str, str] = field(default_factory=dict)
+    begun: dict[str, int] = field(default_factory=dict)
 
     def see(self, sight: Sight, received: list[Row]) -> None:
         """Take note of the world as it is now."""
@@ -113,14 +115,20 @@ class History:
         self.objected |= sight.objected()
 
     def _is_erased(self, lead_id: str, lead: Row) -> None:
-        self.generations[lead_id] += 1
+        """Take note that a lead was erased, with all that had become part of it."""
         if "erasing" in lead:
             self.erasures.append(f"{lead_id}:{int(lead['erasing'])}")
-        if "leaves_nothing" not in lead:
+        stays = "leaves_nothing" not in lead
+        if stays:
             self.tombstones[lead_id] = lead["erased_at"]
-            for home in self.before.identities(lead_id):
-                found = _canaries(self.before.partitions.get(home, {}))
-                self.canaries[home] = self.canaries.get(home, set()) | found
+        for home in self.before.identities(lead_id):
+            rows = self.before.partitions.get(home, {})
+            self.generations[home] += 1
+            self.begun[home] = int(rows["LEAD"].get("changes", 0)) + 1 if stays else 1
+            if stays:
+                self.canaries[home] = self.canaries.get(home, set()) | _canaries(rows)
+        if stays:
+            self.begun[lead_id] = int(lead["changes"]) + 1
 
     def promoted(self, lead_id: str, until: str) -> set[tuple[int, int]]:
         """Return in which cycles a lead, or what is part of it, had been promoted by then."""
@@ -166,9 +174,11 @@ def allowances_are_used_as_the_ledger_says(seen: History) -> None:
         for entry in seen.now.under(home, "INTERACTION#"):
             for paid in entry["paid"]:
                 used[paid.get("allowance", "")] += paid.get("used", 0)
-        for row in seen.now.under(home, "LIMIT#"):
+        used.pop("", None)
+        counted = {row["sk"].partition("#")[2]: row for row in seen.now.under(home, "LIMIT#")}
+        for name in used.keys() | counted.keys():
+            row = counted.get(name, {"used": 0})
             if row.get("expires_at", seen.now.now.timestamp() + 1) > seen.now.now.timestamp():
-                name = row["sk"].partition("#")[2]
                 right = f"{home} should have used {used[name]} of {name}"
                 assert row["used"] == used[name], f"{right}, not {row['used']}"
                 limit = seen.model.rule[name.partition("#")[0]].limit
@@ -217,9 +227,9 @@ def changes_are_numbered_and_lead_where_the_lead_stands(seen: History) -> None:
     for lead_id, lead in seen.now.alive():
         changes = seen.now.under(lead_id, "CHANGE#")
         numbers = [_number(change) for change in changes]
-        last = int(lead.get("changes", 0))
-        expected = list(range(last - len(numbers) + 1, last + 1))
-        assert numbers == expected, f"{lead_id} has changes {numbers} of {last}"
+        first, last = seen.begun.get(lead_id, 1), int(lead.get("changes", 0))
+        expected = list(range(first, last + 1))
+        assert numbers == expected, f"{lead_id} has changes {numbers} of {first} to {last}"
         moves = [c for c in changes if c.get("kind", "stage") == "stage" or c["from"] != c["to"]]
         if moves:
             assert lead["stage"] == moves[-1]["to"], f"{lead_id} is at {lead['stage']}"
