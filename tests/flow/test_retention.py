@@ -12,6 +12,7 @@ from infra.workbench.rescoring import rescore
 from infra.workbench.verifying import verify_lead
 from leadscoring.model import Model
 from leadscoring.store import Store
+from leadscoring.table import Table
 from tests.flow import own_model
 from tests.flow.asking import everything, lead, ledger
 from tests.flow.test_forgetting import (
@@ -111,6 +112,8 @@ def test_at_every_step_of_carrying_the_counters_are_the_ledger_s_sum(
     monkeypatch.setattr("leadscoring.forgetting._STEPS_AT_ONCE", 1)
     with clock_at(NOON):
         live(stack)
+        for _ in range(6):
+            call(stack, "track", userId=JANE, event="Form Submitted")
     with clock_at(NOON + 30 * DAY):
         call(stack, "track", userId=JANE, event="Newsletter Subscribed")
     forgetter, jane = stack.functions["sweep"].module.forgetter, lead(stack, email=JANE)["id"]
@@ -181,6 +184,31 @@ def test_who_asks_to_be_forgotten_while_retention_ends_gets_a_tombstone(
     assert len([item for item in stack.items("LEAD") if "erased_at" in item]) == 1
     assert len(stack.items("IDENTITY#")) == NAMES
     assert stack.pending() == 0
+
+
+def test_who_comes_back_while_silence_is_being_found_is_not_forgotten(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with clock_at(NOON):
+        live(stack)
+        stack.pump()
+    end, put = NOON + RETENTION + DAY, Table.put
+    back: list[int] = []
+
+    def put_late(*given: Any) -> Any:
+        if not back:
+            with clock_at(end):
+                back.append(call(stack, "track", userId=JANE, event="Newsletter Subscribed"))
+        return put(*given)
+
+    monkeypatch.setattr(Table, "put", put_late)
+    for minutes in range(3):
+        sweep(stack, end + timedelta(minutes=minutes))
+
+    assert back == [200]
+    assert erasures(stack) == []
+    assert {e["name"] for e in ledger_of(stack)} == {"Carried", "Newsletter Subscribed"}
+    assert is_exact(stack, JANE, end)
 
 
 def test_what_one_lead_loses_no_other_one_does(stack: LocalStack) -> None:
