@@ -18,8 +18,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from leadscoring import answers, captcha, fields, forms, links, outward, webhooks, wire
 from leadscoring.answers import Answer
+from leadscoring.contract import Sender
 from leadscoring.interaction import Interaction, Trust
-from leadscoring.keys import FRESHEST, Keyring
+from leadscoring.keys import Keyring
 from leadscoring.links import Click
 from leadscoring.model import Model
 from leadscoring.recorder import Recorder
@@ -43,7 +44,7 @@ model = Model.load(MODEL_FILE)
 snippet = Snippet.load(SNIPPET_FILE)
 store = Store(boto3.client("dynamodb", config=Config(**AWS_CLIENT)), settings.table_name)
 keyring = Keyring(store.keys)
-recorder = Recorder(store, model)
+recorder = Recorder(store, model, Sender(settings.source, with_contact=settings.with_contact))
 
 
 @metrics.log_metrics
@@ -156,10 +157,7 @@ ROUTES: Mapping[str, Callable[[Request], Answer]] = {
 
 def _read_click(request: Request) -> Click:
     """Return what the click comes to; its link may be younger than the keys that are known here."""
-    try:
-        return links.read(request, keyring.at(request.received_at), model)
-    except Invalid:
-        return links.read(request, keyring.at(request.received_at, FRESHEST), model)
+    return keyring.read_with(lambda keys: links.read(request, keys, model), request.received_at)
 
 
 def _is_for_a_person(request: Request) -> bool:

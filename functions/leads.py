@@ -1,17 +1,24 @@
-"""The private API, under IAM: who is where, and why."""
+"""The private API, under IAM: who is where, and why, and what people decide.
 
+Sales have no keys of AWS: the signed links of a message are open to whoever has them.
+"""
+
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
-from leadscoring import answers, explanation, scoring, wire
+from leadscoring import answers, explanation, exporting, fields, handover, scoring, wire
 from leadscoring.answers import Answer
+from leadscoring.contract import Sender
 from leadscoring.criteria import BEYOND_MQL
+from leadscoring.forgetting import Forgetter, Receipt
+from leadscoring.handover import Offer
 from leadscoring.interaction import (
     LEAD_ID_LENGTH,
     Identity,
@@ -19,16 +26,21 @@ from leadscoring.interaction import (
     Trust,
     to_millisecond,
 )
+from leadscoring.joining import Joiner
 from leadscoring.keys import Keyring
-from leadscoring.lead import Lead
+from leadscoring.lead import ChangeKind, Lead
+from leadscoring.lifecycle import NotPossible
 from leadscoring.model import MQL, Model
-from leadscoring.request import MESSAGE_BYTES, Arrival, Invalid, read_json
+from leadscoring.promotion import Promoter
+from leadscoring.request import MESSAGE_BYTES, Arrival, Invalid, Request, read_json
 from leadscoring.settings import AWS_CLIENT, MODEL_FILE, Settings
 from leadscoring.store import Store
 from leadscoring.table import BadCursor, Busy
 
 PAGE = 50
 LARGEST_PAGE = 100
+# Lambda answers with no more than 6 MB.
+LARGEST_ANSWER = 5_000_000
 
 logger = Logger(service="leads")
 app = APIGatewayHttpResolver(serializer=answers.as_json)
@@ -37,6 +49,10 @@ settings = Settings.from_env()
 model = Model.load(MODEL_FILE)
 store = Store(boto3.client("dynamodb", config=Config(**AWS_CLIENT)), settings.table_name)
 keyring = Keyring(store.keys)
+sender = Sender(settings.source, with_contact=settings.with_contact)
+promoter = Promoter(store, model, sender)
+joiner = Joiner(store, model, sender)
+forgetter = Forgetter(store, model, sender)
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> Answer:
@@ -47,6 +63,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Answer:
         return answers.refusal(Invalid("invalid", "cursor", str(fault)))
     except Invalid as fault:
         return answers.refusal(fault)
+    except NotPossible as fault:
+        return answers.not_possible(fault.stage)
     except Busy:
         logger.warning("the table is busy")
         return answers.busy()
@@ -80,12 +98,81 @@ def adjust(lead_id: str) -> Answer:
     """Enter points that somebody gives or takes by hand, with author and reason, once."""
     lead = _known(lead_id)
     document = read_json(_body(), MESSAGE_BYTES)
-    context = app.current_event.raw_event["requestContext"]
-    principal = context["authorizer"]["iam"]["userArn"]
-    arrival = Arrival(_now(), context["requestId"], Trust.STAFF)
-    interaction = wire.read_adjustment(document, principal, arrival, model)
+    arrival = Arrival(_now(), _request_id(), Trust.STAFF)
+    interaction = wire.read_adjustment(document, _principal(), arrival, model)
     store.ledger.record(lead.id, [interaction], model)
     return _details(_known(lead.id))
+
+
+@app.post("/leads/<lead_id>/decisions")
+def decide(lead_id: str) -> Answer:
+    """Move the lead as somebody has decided, once for a request."""
+    lead = _known(lead_id)
+    document = read_json(_body(), MESSAGE_BYTES)
+    decision = wire.read_decision(document, _principal(), _request_id())
+    promoter.decide(lead.id, decision, _now())
+    return _details(_known(lead.id))
+
+
+@app.post("/leads/<lead_id>/merges")
+def merge(lead_id: str) -> Answer:
+    """Make another lead part of this one, since somebody says that they are one person."""
+    lead, now = _known(lead_id), _now()
+    asked = wire.Merging.parse(read_json(_body(), MESSAGE_BYTES))
+    other = _known(asked.other_id(keyring.at(now).lead_ids), "other")
+    joiner.merge(lead.id, other.id, wire.said_by(_principal(), asked.author), asked.reason, now)
+    return _details(_known(lead.id))
+
+
+@app.post("/leads/<lead_id>/unmerges")
+def unmerge(lead_id: str) -> Answer:
+    """Take an identity out of this lead again, since somebody says that it is another person."""
+    lead, now = _known(lead_id), _now()
+    asked = wire.Unmerging.parse(read_json(_body(), MESSAGE_BYTES))
+    other = _known(asked.identity, "identity")
+    if other.id == lead.id and asked.identity != lead.id:
+        who = wire.said_by(_principal(), asked.author)
+        joiner.unmerge(lead.id, asked.identity, who, asked.reason, now)
+    elif not any(
+        change.kind is ChangeKind.UNMERGED and change.other == asked.identity
+        for change in store.changes(lead.id)
+    ):
+        raise Invalid("not_merged", "identity", "it is no part of this lead")
+    return _details(_known(lead.id))
+
+
+@app.delete("/leads/<lead_id>")
+def erase(lead_id: str) -> tuple[Receipt, int]:
+    """Erase the lead, and say what remains where."""
+    return _erased(lead_id)
+
+
+@app.post("/leads/erase")
+def erase_by_name() -> tuple[Receipt, int]:
+    """Erase the lead of an e-mail, a user id or an anonymous id: none stands in an address."""
+    asked = _asked_for(read_json(_body(), MESSAGE_BYTES))
+    return _erased(asked.lead_id(keyring.at(_now()).lead_ids))
+
+
+@app.get("/leads/<lead_id>/export")
+def export(lead_id: str) -> Answer:
+    """Return all that is known of the lead, for the person it is about."""
+    document = exporting.export(store, _known(lead_id))
+    if len(answers.as_json(document)) > LARGEST_ANSWER:
+        raise Invalid("too_large", "id", "more than can be answered here: use `mqlambda export`")
+    return document
+
+
+@app.get("/d/<token>")
+def open_link(token: str) -> Response[str]:
+    """Ask whoever opens a link of a message to confirm the decision."""
+    return _page(_by_link(token, _confirm))
+
+
+@app.post("/d/<token>")
+def follow_link(token: str) -> Response[str]:
+    """Move the lead as whoever has the link decided."""
+    return _page(_by_link(token, _decide))
 
 
 @app.get("/leads/<lead_id>/ledger")
@@ -95,10 +182,50 @@ def read_ledger(lead_id: str) -> Answer:
     return {"interactions": page.items, "next": page.next}
 
 
-def _known(lead_id: str) -> Lead:
-    lead = store.lead(lead_id) if len(lead_id) == LEAD_ID_LENGTH else None
-    if lead is None:
+def _by_link(token: str, act: Callable[[Offer, Lead], Answer]) -> Answer:
+    """Answer whoever has a link, by a page; one that is no good leads nowhere."""
+    try:
+        offer = keyring.read_with(lambda keys: handover.read(token, keys, _now()), _now())
+        return act(offer, _known(offer.lead_id))
+    except Invalid:
+        return handover.nowhere()
+    except Busy:
+        logger.warning("the table is busy")
+        return handover.busy()
+
+
+def _confirm(offer: Offer, lead: Lead) -> Answer:
+    return handover.ask(offer, lead) if offer.stands(lead) else handover.too_late(lead, 200)
+
+
+def _decide(offer: Offer, lead: Lead) -> Answer:
+    request = Request.of(app.current_event.raw_event)
+    try:
+        decision = offer.decision(fields.read_fields(request))
+        promoter.decide(lead.id, decision, _now())
+    except NotPossible:
+        return handover.too_late(lead, 409)
+    except Invalid as fault:
+        return handover.ask(offer, lead, fault)
+    return handover.thank(offer, _known(lead.id))
+
+
+def _page(answer: Answer) -> Response[str]:
+    headers = answer["headers"]
+    return Response(answer["statusCode"], headers["content-type"], answer["body"], headers)
+
+
+def _erased(lead_id: str) -> tuple[Receipt, int]:
+    receipt = forgetter.erase(lead_id, _now()) if len(lead_id) == LEAD_ID_LENGTH else None
+    if receipt is None:
         raise Invalid("unknown_lead", "id", "there is no such lead")
+    return receipt, 200 if receipt.finished else 202
+
+
+def _known(lead_id: str, field: str = "id") -> Lead:
+    lead = store.lead_now(lead_id) if len(lead_id) == LEAD_ID_LENGTH else None
+    if lead is None or lead.erased_at:
+        raise Invalid("unknown_lead", field, "there is no such lead")
     return lead
 
 
@@ -132,6 +259,7 @@ def _details(lead: Lead, at: datetime | None = None) -> Answer:
         "note": why.note,
         "withheld": why.withheld,
         "changes": changes,
+        "identities": store.identities.parts(lead.id),
     }
 
 
@@ -155,6 +283,18 @@ def _body() -> bytes:
         return (app.current_event.decoded_body or "").encode()
     except ValueError:
         raise Invalid("invalid", "body", "the body is not JSON") from None
+
+
+def _principal() -> str:
+    """Return who sent this request, by AWS's own word."""
+    context = app.current_event.raw_event["requestContext"]
+    principal: str = context["authorizer"]["iam"]["userArn"]
+    return principal
+
+
+def _request_id() -> str:
+    request_id: str = app.current_event.raw_event["requestContext"]["requestId"]
+    return request_id
 
 
 def _now() -> datetime:

@@ -16,10 +16,10 @@ from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
-from leadscoring import contract, explanation, lifecycle, scoring
-from leadscoring.lead import Change, Lead, Scorecard
-from leadscoring.ledger import Outdated
+from leadscoring import handover
+from leadscoring.contract import Sender
 from leadscoring.model import MQL, Model
+from leadscoring.promotion import Promoter
 from leadscoring.settings import AWS_CLIENT, MODEL_FILE, Settings
 from leadscoring.store import Store
 
@@ -32,6 +32,8 @@ warnings.filterwarnings("ignore", "No application metrics to publish")
 settings = Settings.from_env()
 model = Model.load(MODEL_FILE)
 store = Store(boto3.client("dynamodb", config=Config(**AWS_CLIENT)), settings.table_name)
+links = handover.linking(settings.api_url, store.signing_keys)
+promoter = Promoter(store, model, Sender(settings.source, settings.with_contact, links))
 processor = BatchProcessor(
     event_type=EventType.DynamoDBStreams, raise_on_entire_batch_failure=False
 )
@@ -49,7 +51,7 @@ def promote_record(record: DynamoDBRecord) -> None:
     now = datetime.fromtimestamp(float(stream["ApproximateCreationDateTime"]), UTC)
     lead = store.lead_of(stream["NewImage"])
     try:
-        change = promote(lead, now)
+        change = promoter.promote(lead, now)
     except Exception as error:
         logger.error("not decided", lead=lead.id, error=type(error).__name__)
         raise
@@ -57,32 +59,3 @@ def promote_record(record: DynamoDBRecord) -> None:
         metrics.add_metric("StageChanges", MetricUnit.Count, 1)
         if change.to_stage == MQL:
             metrics.add_metric("Promotions", MetricUnit.Count, 1)
-
-
-def promote(image: Lead, now: datetime) -> Change | None:
-    """Move the lead to the stage it has reached, and return the change, or None if it stays.
-
-    Most images say at once that the lead stays. Where one says that it moves, the lead itself is
-    asked: images of a busy lead are old when they arrive.
-    """
-    _, change = _decide(image, now)
-    lead = store.lead(image.id) if change else None
-    while lead:
-        card, change = _decide(lead, now)
-        if change is None:
-            break
-        why = explanation.explain(lead, store.ledger.entries(lead.id), model, card.at)
-        message = contract.message_of(change, lead, why, settings.source)
-        try:
-            store.commit(change, lead.revision, message.model_dump_json())
-        except Outdated as outdated:
-            lead = outdated.lead
-        else:
-            return change
-    return None
-
-
-def _decide(lead: Lead, now: datetime) -> tuple[Scorecard, Change | None]:
-    """Judge the lead; the stream tells whole seconds, so never before its last interaction."""
-    card = scoring.scorecard(lead, model, max(now, lead.updated_at or now))
-    return card, lifecycle.decide(lead, card, model)

@@ -21,6 +21,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
 from leadscoring import forms, links, spool
+from leadscoring.contract import Sender
 from leadscoring.interaction import Interaction
 from leadscoring.keys import Keys
 from leadscoring.model import Model
@@ -38,7 +39,7 @@ warnings.filterwarnings("ignore", "No application metrics to publish")
 settings = Settings.from_env()
 model = Model.load(MODEL_FILE)
 store = Store(boto3.client("dynamodb", config=Config(**AWS_CLIENT)), settings.table_name)
-recorder = Recorder(store, model)
+recorder = Recorder(store, model, Sender(settings.source, with_contact=settings.with_contact))
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 
 

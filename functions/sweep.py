@@ -1,7 +1,15 @@
-"""Schedule, every minute: publish what the stream should have had published by now."""
+"""Schedule, every minute: what the stream should have done by now, and what time alone does.
+
+Each run does so much of it at most; what is left waits for the next minute. Whatever fails with
+one lead stops no other.
+"""
 
 import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import boto3
@@ -10,12 +18,23 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
-from leadscoring import outbox
+from leadscoring import handover, outbox
+from leadscoring.contract import Sender
+from leadscoring.forgetting import Forgetter
+from leadscoring.lead import Lead
+from leadscoring.model import MQL, Model
+from leadscoring.promotion import Promoter
 from leadscoring.publisher import Publisher
-from leadscoring.settings import AWS_CLIENT, Settings
+from leadscoring.settings import AWS_CLIENT, MODEL_FILE, Settings
 from leadscoring.store import Store
 
 STREAM_HAS = timedelta(minutes=2)
+# In one run: so many messages, so many timers of each shard, so many parts of the table, one for
+# each minute of the day and some more where minutes were missed.
+MESSAGES = 400
+TIMERS = 25
+PARTS = 24 * 60
+PARTS_IN_A_RUN = 5
 
 logger = Logger(service="sweep")
 metrics = Metrics(namespace="MQLambda", service="sweep")
@@ -24,22 +43,72 @@ metrics = Metrics(namespace="MQLambda", service="sweep")
 warnings.filterwarnings("ignore", "No application metrics to publish")
 
 settings = Settings.from_env()
+model = Model.load(MODEL_FILE)
 store = Store(boto3.client("dynamodb", config=Config(**AWS_CLIENT)), settings.table_name)
 publisher = Publisher(boto3.client("sns", config=Config(**AWS_CLIENT)), settings.topic_arn)
+links = handover.linking(settings.api_url, store.signing_keys)
+sender = Sender(settings.source, settings.with_contact, links)
+promoter = Promoter(store, model, sender)
+forgetter = Forgetter(store, model, sender)
 
 
 @metrics.log_metrics
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
-    """Relay all outbox items older than two minutes; one that fails does not stop the others."""
-    now = datetime.fromisoformat(event["time"])
-    relayed = failed = 0
-    for key in store.pending(now - STREAM_HAS):
-        try:
-            relayed += outbox.deliver(key, store, publisher, now)
-        except Exception as error:  # noqa: BLE001 (the next minute tries it again)
-            failed += 1
-            logger.error("not published", lead=key.lead_id, error=type(error).__name__)
-    for name, count in (("SweptOutboxItems", relayed), ("SweepFailures", failed)):
+    """Relay what is left in the outbox, hear the timers that ring, and guard a part of the table.
+
+    Return how much of each was done.
+    """
+    now, done = datetime.fromisoformat(event["time"]), Counter[str]()
+    relay(now, done)
+    ring(now, done)
+    guard(now, done)
+    for name, count in done.items():
         if count:
             metrics.add_metric(name, MetricUnit.Count, count)
-    return {"relayed": relayed, "failed": failed}
+    return dict(done)
+
+
+def relay(now: datetime, done: Counter[str]) -> None:
+    """Publish what the stream should have had published two minutes ago."""
+    for key in islice(store.pending(now - STREAM_HAS), MESSAGES):
+        with _alone("not published", key.lead_id, done):
+            done["SweptOutboxItems"] += outbox.deliver(key, store, publisher, now)
+
+
+def ring(now: datetime, done: Counter[str]) -> None:
+    """Hear the timers that ring: a lead has cooled, nobody replied, retention is over."""
+    for lead_id in store.due(now, TIMERS):
+        with _alone("timer not heard", lead_id, done):
+            if not forgetter.forget(lead_id, now):
+                done["StageChanges"] += promoter.ring(lead_id, now) is not None
+
+
+def guard(now: datetime, done: Counter[str]) -> None:
+    """Look at the parts of the table whose minute has come: within a day at every lead."""
+    minute = int(now.timestamp()) // 60
+    until = store.guarded_until()
+    first = minute if until is None else max(until + 1, minute - PARTS + 1)
+    for each in range(first, minute + 1)[:PARTS_IN_A_RUN]:
+        for lead in store.leads_in(each % PARTS, PARTS):
+            with _alone("not guarded", lead.id, done):
+                _look_at(lead, now, done)
+        store.note_guarded(each)
+
+
+def _look_at(lead: Lead, now: datetime, done: Counter[str]) -> None:
+    """Move a lead that nothing has moved, unless the stream still has its time to."""
+    if lead.updated_at and lead.updated_at >= now - STREAM_HAS:
+        return
+    if change := promoter.promote(lead, now):
+        done["StageChanges"] += 1
+        done["LostLeadsFound"] += change.to_stage == MQL
+
+
+@contextmanager
+def _alone(what: str, lead_id: str, done: Counter[str]) -> Iterator[None]:
+    """Let no failure with one lead stop the others: the next minute tries it again."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 (whatever it is)
+        done["SweepFailures"] += 1
+        logger.error(what, lead=lead_id, error=type(error).__name__)

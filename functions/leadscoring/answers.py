@@ -22,8 +22,12 @@ main {{ max-width: 30rem; margin: auto; padding: 1.5rem 2rem; border-radius: .75
   background: light-dark(#fff, #1f2329); color: light-dark(#23272f, #e4e7ec);
   box-shadow: 0 1px 3px #0003 }}
 h1 {{ margin: .5rem 0 1rem; font-size: 1.75rem; line-height: 1.2; text-wrap: balance }}
+button, input, textarea {{ font: inherit; padding: .5rem .75rem; border: 1px solid #8886;
+  border-radius: .375rem }}
+input, textarea {{ box-sizing: border-box; width: 100% }}
+button {{ border: 0; background: #2457d6; color: #fff; cursor: pointer }}
 </style>
-<main><h1>{title}</h1>{paragraphs}</main></html>"""
+<main><h1>{title}</h1>{paragraphs}{form}</main></html>"""
 
 _ADVICE = {
     "captcha_failed": "Go back, let the check run again, and send the form once more.",
@@ -47,8 +51,17 @@ def json_answer(status: int, body: object, headers: Mapping[str, str] | None = N
     }
 
 
-def page(status: int, title: str, text: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """Answer a person: a short page, both texts shown as they are, a paragraph for each line."""
+def page(
+    status: int,
+    title: str,
+    text: str,
+    headers: Mapping[str, str] | None = None,
+    form: str = "",
+) -> Answer:
+    """Answer a person: a short page, both texts shown as they are, a paragraph for each line.
+
+    `form` is HTML, and ours alone.
+    """
     paragraphs = "".join(f"<p>{escape(line)}</p>" for line in text.splitlines())
     return {
         "statusCode": status,
@@ -57,7 +70,7 @@ def page(status: int, title: str, text: str, headers: Mapping[str, str] | None =
             "cache-control": "no-store",
             **(headers or {}),
         },
-        "body": _PAGE.format(title=escape(title), paragraphs=paragraphs),
+        "body": _PAGE.format(title=escape(title), paragraphs=paragraphs, form=form),
     }
 
 
@@ -76,6 +89,12 @@ def refusal(fault: Invalid, *, as_page: bool = False) -> Answer:
     advice = _ADVICE.get(fault.code, "Go back, correct it, and send the form again.")
     said = f"{fault.message[0].upper()}{fault.message[1:]}."
     return page(fault.status, "We could not take your form.", f"{said}\n{advice}")
+
+
+def not_possible(stage: str) -> Answer:
+    """Tell a program that a lead where it stands can't be decided so."""
+    fault = {"code": "not_possible", "field": "decision", "stage": stage}
+    return json_answer(409, {**fault, "message": f"the lead is at {stage}"})
 
 
 def busy(*, as_page: bool = False) -> Answer:

@@ -4,14 +4,16 @@ The JSON Schema and examples under `events/messages/` are generated from these m
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
 from leadscoring.explanation import trusted_share
 from leadscoring.interaction import Trust
-from leadscoring.lead import Change, Explanation, Lead
+from leadscoring.lead import Change, ChangeKind, Explanation, Lead
 from leadscoring.model import MQL
 
 _TOP_REASONS = 5
@@ -36,17 +38,23 @@ class PublishedLead(_Published):
     """Who it is: the stable id, what is known for getting in touch, and what brought it."""
 
     id: str
-    email: str | None
-    traits: dict[str, str | int | float | bool]
+    email: str | None = None
+    traits: dict[str, str | int | float | bool] = {}
     first_touch: PublishedTouch | None = None
     last_touch: PublishedTouch | None = None
 
     @classmethod
-    def of(cls, lead: Lead) -> Self:
-        """Return what subscribers learn of the lead itself."""
-        touches = {"first_touch": lead.first_touch, "last_touch": lead.last_touch}
-        told = {"id": lead.id, "email": lead.email, "traits": dict(lead.traits)}
-        return cls.model_validate({**told, **touches})
+    def of(cls, lead: Lead, *, with_contact: bool) -> Self:
+        """Return what subscribers learn of the lead itself; without contact its id is enough."""
+        contact = {"email": lead.email, "traits": dict(lead.traits)}
+        return cls.model_validate(
+            {
+                "id": lead.id,
+                **(contact if with_contact else {}),
+                "first_touch": lead.first_touch,
+                "last_touch": lead.last_touch,
+            }
+        )
 
 
 class PublishedReason(_Published):
@@ -78,6 +86,36 @@ class StageData(_Published):
     model: int
 
 
+class MergedData(_Published):
+    """Which lead became part of this one, and where the joined lead stands."""
+
+    lead: PublishedLead
+    merged_lead: str
+    stage: str
+    cycle: int
+    sequence: int
+
+
+class ErasedData(_Published):
+    """Nothing is left of the lead, nor of those that became part of it, but their ids."""
+
+    lead: str
+    merged_leads: list[str] = []
+
+
+class DecisionLinks(_Published):
+    """Where sales accepts or rejects the lead: each opens a page that asks to confirm."""
+
+    accept: str
+    reject: str
+
+
+class PromotedData(StageData):
+    """Where the lead stands, and how sales may decide on it."""
+
+    decide: DecisionLinks | None = None
+
+
 class _CloudEvent(_Published):
     specversion: Literal["1.0"] = "1.0"
     id: Annotated[str, Field(description="<lead id>:<sequence>; subscribers deduplicate on it")]
@@ -86,65 +124,127 @@ class _CloudEvent(_Published):
     subject: str
     time: AwareDatetime
     datacontenttype: Literal["application/json"] = "application/json"
-    data: StageData
 
-    @classmethod
-    def of(cls, change: Change, lead: Lead, explanation: Explanation, source: str) -> Self:
-        """Return the message that tells of this change."""
-        card, reasons = explanation.scorecard, explanation.reasons
-        return cls(
-            id=f"{lead.id}:{change.number}",
-            source=source,
-            subject=lead.id,
-            time=change.at,
-            data=StageData(
-                lead=PublishedLead.of(lead),
-                stage=change.to_stage,
-                previous_stage=change.from_stage,
-                why=change.why,
-                score=card.score,
-                scores=dict(card.scores),
-                dimensions={name: part.points for name, part in card.dimensions.items()},
-                grade=card.grade,
-                matrix=card.matrix,
-                trusted_share=trusted_share(reasons),
-                reasons=[
-                    PublishedReason(
-                        rule=reason.rule,
-                        name=reason.name,
-                        points_now=reason.points_now,
-                        occurred_at=reason.occurred_at,
-                        trust=reason.trust,
-                    )
-                    for reason in reasons[:_TOP_REASONS]
-                ],
-                cycle=change.cycle,
-                sequence=change.number,
-                model=card.model,
-            ),
-        )
+    @property
+    def sequence(self) -> int:
+        """The number of the change: of two messages of one lead the higher one is the later."""
+        return int(self.id.rpartition(":")[2])
 
 
 class LeadPromoted(_CloudEvent):
     """A lead became a Marketing Qualified Lead."""
 
     type: Literal["mqlambda.lead.promoted.v1"] = "mqlambda.lead.promoted.v1"
+    data: PromotedData
 
 
 class LeadStageChanged(_CloudEvent):
     """A lead passed into any other stage."""
 
     type: Literal["mqlambda.lead.stage_changed.v1"] = "mqlambda.lead.stage_changed.v1"
+    data: StageData
 
 
-type Message = Annotated[LeadPromoted | LeadStageChanged, Field(discriminator="type")]
+class LeadReplyOverdue(_CloudEvent):
+    """Nobody has decided on an MQL within the model's reply time."""
+
+    type: Literal["mqlambda.lead.reply_overdue.v1"] = "mqlambda.lead.reply_overdue.v1"
+    data: PromotedData
+
+
+class LeadMerged(_CloudEvent):
+    """Two leads turned out to be one."""
+
+    type: Literal["mqlambda.lead.merged.v1"] = "mqlambda.lead.merged.v1"
+    data: MergedData
+
+
+class LeadErased(_CloudEvent):
+    """A lead was forgotten: forget it too."""
+
+    type: Literal["mqlambda.lead.erased.v1"] = "mqlambda.lead.erased.v1"
+    data: ErasedData
+
+
+type Message = Annotated[
+    LeadPromoted | LeadStageChanged | LeadReplyOverdue | LeadMerged | LeadErased,
+    Field(discriminator="type"),
+]
 MESSAGES: TypeAdapter[Message] = TypeAdapter(Message)
 
 
-def message_of(change: Change, lead: Lead, explanation: Explanation, source: str) -> Message:
-    """Return what the world is told of this change."""
-    kind = LeadPromoted if change.to_stage == MQL else LeadStageChanged
-    return kind.of(change, lead, explanation, source)
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who publishes: the stack's name, and whether contact data goes with its messages.
+
+    `links` returns the accept and the reject link of a lead in a cycle, where there are any.
+    """
+
+    source: str
+    with_contact: bool = True
+    links: Callable[[str, int, datetime], DecisionLinks | None] = lambda *_: None
+
+    def message(self, change: Change, lead: Lead, explanation: Explanation) -> Message:
+        """Return what the world is told of this change."""
+        told = self._told(change, lead, explanation)
+        head = self._head(lead.id, change.number, change.at)
+        promotes = change.kind is ChangeKind.STAGE and change.to_stage == MQL
+        if not promotes and change.kind is not ChangeKind.REPLY_OVERDUE:
+            return LeadStageChanged(**head, data=StageData(**told))
+        handed_over = PromotedData(**told, decide=self.links(lead.id, change.cycle, change.at))
+        kind = LeadPromoted if promotes else LeadReplyOverdue
+        return kind(**head, data=handed_over)
+
+    def merge(self, change: Change, lead: Lead) -> LeadMerged:
+        """Return what the world is told when another lead became part of this one."""
+        return LeadMerged(
+            **self._head(lead.id, change.number, change.at),
+            data=MergedData(
+                lead=PublishedLead.of(lead, with_contact=self.with_contact),
+                merged_lead=str(change.other),
+                stage=change.to_stage,
+                cycle=change.cycle,
+                sequence=change.number,
+            ),
+        )
+
+    def erasure(
+        self, lead_id: str, number: int, at: datetime, merged_leads: Sequence[str] = ()
+    ) -> LeadErased:
+        """Return what the world is told when a lead is forgotten, with all that it was."""
+        data = ErasedData(lead=lead_id, merged_leads=list(merged_leads))
+        return LeadErased(**self._head(lead_id, number, at), data=data)
+
+    def _head(self, lead_id: str, number: int, at: datetime) -> dict[str, Any]:
+        return {"id": f"{lead_id}:{number}", "source": self.source, "subject": lead_id, "time": at}
+
+    def _told(self, change: Change, lead: Lead, explanation: Explanation) -> dict[str, Any]:
+        card, reasons = explanation.scorecard, explanation.reasons
+        return {
+            "lead": PublishedLead.of(lead, with_contact=self.with_contact),
+            "stage": change.to_stage,
+            "previous_stage": change.from_stage,
+            "why": change.why,
+            "score": card.score,
+            "scores": dict(card.scores),
+            "dimensions": {name: part.points for name, part in card.dimensions.items()},
+            "grade": card.grade,
+            "matrix": card.matrix,
+            "trusted_share": trusted_share(reasons),
+            "reasons": [
+                PublishedReason(
+                    rule=reason.rule,
+                    name=reason.name,
+                    points_now=reason.points_now,
+                    occurred_at=reason.occurred_at,
+                    trust=reason.trust,
+                )
+                for reason in reasons[:_TOP_REASONS]
+            ],
+            "cycle": change.cycle,
+            "sequence": change.number,
+            "model": card.model,
+        }
 
 
 def from_sns(delivery: str | bytes | Mapping[str, Any]) -> Message:

@@ -10,7 +10,17 @@ from typing import Any
 from leadscoring import matching, scoring
 from leadscoring.decay import Counter
 from leadscoring.interaction import Trust
-from leadscoring.lead import Change, Entry, Explanation, Lead, Line, Payment, Reason, Scorecard
+from leadscoring.lead import (
+    Change,
+    ChangeKind,
+    Entry,
+    Explanation,
+    Lead,
+    Line,
+    Payment,
+    Reason,
+    Scorecard,
+)
 from leadscoring.model import FIT, Model
 
 NO_RULE_MATCHED = "no rule matched"
@@ -53,10 +63,14 @@ def _note(ledger: Sequence[Entry], withheld: Mapping[str, int]) -> str:
 def as_of(
     lead: Lead, entries: Iterable[Entry], changes: Iterable[Change], instant: datetime
 ) -> tuple[Lead, list[Entry], list[Change]]:
-    """Return the lead, its ledger and its changes, as far as they had arrived by an instant."""
+    """Return the lead, its ledger and its changes, as far as they had arrived by an instant.
+
+    What became part of the lead after that had not arrived.
+    """
     every = sorted(changes, key=lambda change: change.number)
-    arrived = [entry for entry in entries if entry.received_at <= instant]
     made = [change for change in every if change.at <= instant]
+    joined_later = {c.other for c in every[len(made) :] if c.kind is ChangeKind.MERGED}
+    arrived = [e for e in entries if e.received_at <= instant and e.home not in joined_later]
     if len(made) < len(every):
         following, last = every[len(made)], made[-1] if made else None
         began = (change.seen_before for change in reversed(made) if change.seen_before is not None)

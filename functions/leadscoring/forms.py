@@ -11,10 +11,11 @@ from typing import Any
 from leadscoring import campaign, captcha, confirmation
 from leadscoring.doors import CONSENT_VERSION, OURS, Form
 from leadscoring.fields import read_fields
-from leadscoring.interaction import Identity, Interaction, Trust, to_millisecond
-from leadscoring.model import CONSENT, Model
+from leadscoring.interaction import Identity, IdentityKind, Interaction, Trust, to_millisecond
+from leadscoring.lead import CONSENT
+from leadscoring.model import Model
 from leadscoring.request import Arrival, Invalid, Request
-from leadscoring.wire import fingerprint, known_traits
+from leadscoring.wire import ID_CHARACTERS, fingerprint, known_traits
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _REFUSED_TICKS = {"", "0", "false", "no", "off"}
@@ -98,7 +99,14 @@ def _interaction(
         traits={**known_traits(plain, model), **traits},
         context={"campaign": came_by} if came_by else {},
         withheld_by=withheld_by or confirmation.awaited(form),
+        also=_anonymous(sent),
     )
+
+
+def _anonymous(sent: Mapping[str, str]) -> tuple[Identity, ...]:
+    """Return the anonymous id of the browser that posted the form, if its page told one."""
+    name = sent.get("_anonymous_id", "")[:ID_CHARACTERS]
+    return (Identity(IdentityKind.ANONYMOUS_ID, name),) if name else ()
 
 
 def _identity(form: Form, told: Mapping[str, str]) -> Identity:

@@ -75,8 +75,10 @@ class Identity:
 class Interaction:
     """Something a lead did, or that was done about it. Times are UTC, in whole milliseconds.
 
-    Our own people name no identity: they know the lead by its id. What a detector doubts is
-    withheld by it: it pays nothing and tells no traits, unless somebody overrules that.
+    Our own people name no identity: they know the lead by its id. `also` are other names that it
+    gives the lead, where it says that they are one. What a detector doubts is
+    withheld by it: it pays nothing and tells no traits, unless somebody overrules that. `earlier`
+    is the name under which a browser may have sent it before it knew whose it is.
     """
 
     message_id: str
@@ -90,6 +92,8 @@ class Interaction:
     traits: Mapping[str, Any] = field(default_factory=dict)
     context: Mapping[str, Any] = field(default_factory=dict)
     withheld_by: str | None = None
+    also: tuple[Identity, ...] = ()
+    earlier: Identity | None = None
 
     @property
     def is_withheld(self) -> bool:

@@ -2,17 +2,30 @@
 
 import dataclasses
 import json
+import zlib
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from leadscoring.criteria import BEYOND_MQL, MQL
 from leadscoring.decay import Counter
 from leadscoring.interaction import Trust, from_text, to_text
 from leadscoring.keys import Keys, LinkKey, SecretKey
-from leadscoring.lead import Change, Entry, Lead, Payment
-from leadscoring.scoring import FIRST_TOUCH, LAST_TOUCH, TRAIT, Claims, touch
+from leadscoring.lead import CONSENT, Change, ChangeKind, Entry, Lead, Payment
+from leadscoring.scoring import ADDRESS, FIRST_TOUCH, LAST_TOUCH, TRAIT, Claims, touch
 
 type Item = dict[str, Any]
+
+SHARDS = 8
+
+_CONSENT = f"{TRAIT}{CONSENT}"
+# In a ledger item's key where others have a door: no message can have such a key.
+_CARRIED = "carried"
+# Of what was paid, what stands there only where it says something else.
+_SAYS_NOTHING = {"used": 0, "times": 1}
+_COUNTS = {"units", "times"}
+_OF_A_TOMBSTONE = {"pk", "sk", "partings", "identities"}
+_OF_A_STUB = {*_OF_A_TOMBSTONE, "revision", "changes", "merged_into"}
 
 
 def numbered(kind: str, number: int) -> str:
@@ -22,7 +35,13 @@ def numbered(kind: str, number: int) -> str:
 
 def entry_key(lead_id: str, entry: Entry) -> tuple[str, str]:
     """Return the key of an entry's ledger item."""
-    return f"LEAD#{lead_id}", f"INTERACTION#{entry.trust}#{entry.message_id}"
+    place = (_CARRIED, entry.trust) if entry.is_carried else (entry.trust, entry.message_id)
+    return interaction_key(lead_id, *place)
+
+
+def interaction_key(lead_id: str, *place: str) -> tuple[str, str]:
+    """Return the key of the ledger item of what came through a door under a message id."""
+    return f"LEAD#{lead_id}", "#".join(("INTERACTION", *place))
 
 
 def limit_key(lead_id: str, allowance: str) -> tuple[str, str]:
@@ -45,6 +64,8 @@ def entry_item(lead_id: str, entry: Entry) -> Item:
         **standing(entry),
         "properties": json.dumps(entry.properties),
         **{name: json.dumps(table) for name, table in brought.items() if table},
+        **({"email": entry.email} if entry.email else {}),
+        **({"carries": entry.carries, "told": told(entry.told)} if entry.is_carried else {}),
     }
 
 
@@ -63,7 +84,7 @@ def paid(entry: Entry) -> list[Item]:
         {
             name: value
             for name, value in dataclasses.asdict(payment).items()
-            if value is not None and not (name == "used" and not value)
+            if value is not None and value != _SAYS_NOTHING.get(name)
         }
         for payment in entry.paid
     ]
@@ -72,6 +93,8 @@ def paid(entry: Entry) -> list[Item]:
 def entry(item: Item) -> Entry:
     """Return the entry that a ledger item holds."""
     _, trust, message_id = item["sk"].split("#", 2)
+    if trust == _CARRIED:
+        trust, message_id = message_id, ""
     return Entry(
         message_id=message_id,
         trust=Trust(trust),
@@ -80,13 +103,21 @@ def entry(item: Item) -> Entry:
         received_at=from_text(item["received_at"]),
         fingerprint=item["fingerprint"],
         model=int(item["model"]),
-        paid=tuple(Payment(**{**paid, "units": int(paid["units"])}) for paid in item["paid"]),
+        paid=tuple(map(_payment, item["paid"])),
         properties=json.loads(item["properties"]),
         traits=json.loads(item.get("traits", "{}")),
         context=json.loads(item.get("context", "{}")),
         withheld_by=item.get("withheld_by"),
         overruled=item.get("overruled", False),
+        home=item["pk"].removeprefix("LEAD#"),
+        email=item.get("email"),
+        carries=int(item.get("carries", 0)),
+        told=_claims(item.get("told", {})),
     )
+
+
+def _payment(paid: Item) -> Payment:
+    return Payment(**{**paid, **_whole({name: paid[name] for name in _COUNTS & paid.keys()})})
 
 
 def change_item(change: Change) -> Item:
@@ -102,7 +133,106 @@ def change_item(change: Change) -> Item:
         "at": to_text(change.at),
         **({"gate": change.gate} if change.gate else {}),
         **({"seen_before": change.seen_before} if change.seen_before is not None else {}),
+        **({"kind": change.kind.value} if change.kind is not ChangeKind.STAGE else {}),
+        **({"request_id": change.request_id} if change.request_id else {}),
+        **({"other": change.other} if change.other else {}),
     }
+
+
+def claims(item: Item) -> Claims:
+    """Return what a lead item holds of what is told of the lead."""
+    named = (name for name in item if name == ADDRESS or name.startswith((TRAIT, "touch:")))
+    return _claims({name: item[name] for name in named})
+
+
+def _claims(told: Item) -> Claims:
+    return {name: (claim["claim"], claim["value"]) for name, claim in told.items()}
+
+
+def told(claims: Claims) -> Item:
+    """Return the attributes by which a lead item holds what is told of the lead."""
+    return {name: {"claim": claim, "value": value} for name, (claim, value) in claims.items()}
+
+
+def has_objected(item: Item) -> bool:
+    """Tell whether the lead withdrew consent."""
+    return bool(item.get(_CONSENT, {}).get("value") == "false")
+
+
+def is_too_late(entry: Entry, item: Item) -> bool:
+    """Tell whether the lead is erased, or the entry is of before it began anew."""
+    return "erased_at" in item or to_text(entry.occurred_at) < item.get("generation_started_at", "")
+
+
+def after(change: Change) -> tuple[Item, list[str]]:
+    """Return which attributes of the lead a change sets, and which it removes."""
+    if change.kind is ChangeKind.REPLY_OVERDUE:
+        return {"overdue_cycle": change.cycle}, []
+    sets: Item = {"cycle": change.cycle}
+    if change.seen_before is not None:
+        sets["seen_before"] = change.seen_before
+    if change.kind is not ChangeKind.STAGE and change.from_stage == change.to_stage:
+        return sets, []
+    sets["stage"] = change.to_stage
+    since = to_text(change.at)
+    if listed := listing(change.to_stage):
+        sets |= {**listed, "stage_since": since, **({"gate": change.gate} if change.gate else {})}
+    return sets, [name for name in ("by_stage", "stage_since", "gate") if name not in sets]
+
+
+def listing(stage: str) -> Item:
+    """Return the attribute by which a lead is listed at its stage, from `mql` on."""
+    return {"by_stage": stage} if stage == MQL or stage in BEYOND_MQL else {}
+
+
+def timer(lead_id: str, due_at: datetime) -> Item:
+    """Return the attributes that list a lead under the instant at which its timer rings."""
+    return {"due": _shard(lead_id), "due_at": to_text(due_at)}
+
+
+def outbox_item(change: Change, message: str, *, needs_consent: bool = False) -> Item:
+    """Return the item of a message that is still to be published, consent withdrawn or not."""
+    return {
+        **pending_item(change.lead_id, change.number, change.at, message),
+        **({"needs_consent": True} if needs_consent else {}),
+    }
+
+
+def pending_item(lead_id: str, number: int, at: datetime, message: str) -> Item:
+    """Return the item of a message that waits for being published since then."""
+    return {
+        "pk": f"LEAD#{lead_id}",
+        "sk": numbered("OUTBOX", number),
+        "message": message,
+        "pending": _shard(lead_id),
+        "pending_since": to_text(at),
+    }
+
+
+def tombstone(item: Item, at: datetime, *, leaves_nothing: bool) -> Item:
+    """Return what stands for a lead while it is erased, and ever after unless it leaves nothing.
+
+    It goes on counting revisions and changes: whoever saw the lead before is refused.
+    """
+    number = item.get("changes", 0) + 1
+    return {
+        **{name: item[name] for name in _OF_A_TOMBSTONE & item.keys()},
+        "revision": item["revision"] + 1,
+        "changes": number,
+        "erased_at": to_text(at),
+        "erasing": number,
+        **({"leaves_nothing": True} if leaves_nothing else {}),
+    }
+
+
+def stub(item: Item) -> Item:
+    """Return what stays of an erased lead's other name: which lead it is a name of."""
+    return {name: item[name] for name in _OF_A_STUB & item.keys()}
+
+
+def _shard(lead_id: str) -> str:
+    """Return under which part of a sparse index the lead is listed."""
+    return str(zlib.crc32(lead_id.encode()) % SHARDS)
 
 
 def change(item: Item) -> Change:
@@ -120,6 +250,9 @@ def change(item: Item) -> Change:
         published_as=item.get("published_as"),
         gate=item.get("gate"),
         seen_before=_whole(item["seen_before"]) if "seen_before" in item else None,
+        kind=ChangeKind(item.get("kind", ChangeKind.STAGE)),
+        request_id=item.get("request_id"),
+        other=item.get("other"),
     )
 
 
@@ -132,7 +265,7 @@ def lead(item: Item) -> Lead:
         revision=int(item.get("revision", 0)),
         changes=int(item.get("changes", 0)),
         interactions=int(item.get("interactions", 0)),
-        email=item.get("email"),
+        email=json.loads(item[ADDRESS]["value"]) if ADDRESS in item else item.get("email"),
         updated_at=_instant(item.get("updated_at")),
         units={name: int(value) for name, value in item.items() if Counter.parse(name)},
         seen={name: int(value) for name, value in _under("seen:", item)},
@@ -143,6 +276,17 @@ def lead(item: Item) -> Lead:
         rescoring_until=_instant(item.get("rescoring_until")),
         first_touch=touch(FIRST_TOUCH, **item.get(FIRST_TOUCH, {})),
         last_touch=touch(LAST_TOUCH, **item.get(LAST_TOUCH, {})),
+        due_at=_instant(item.get("due_at")),
+        overdue_cycle=int(item["overdue_cycle"]) if "overdue_cycle" in item else None,
+        merged_into=item.get("merged_into"),
+        erased_at=_instant(item.get("erased_at")),
+        unmerged_at=_instant(item.get("unmerged_at")),
+        identities=int(item.get("identities", 0)),
+        partings=int(item.get("partings", 0)),
+        since=_end_of(item["since"]) if "since" in item else None,
+        erasing=int(item["erasing"]) if "erasing" in item else None,
+        leaves_nothing=item.get("leaves_nothing", False),
+        generation_started_at=_instant(item.get("generation_started_at")),
     )
 
 
@@ -197,6 +341,15 @@ def _under(prefix: str, item: Item) -> Iterator[tuple[str, Any]]:
         for name, value in item.items()
         if name.startswith(prefix)
     )
+
+
+def day(instant: datetime) -> int:
+    """Return the number of the day, in UTC: a third of the bytes of an instant."""
+    return instant.astimezone(UTC).toordinal()
+
+
+def _end_of(day: Any) -> datetime:
+    return datetime.fromordinal(int(day) + 1).replace(tzinfo=UTC)
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from leadscoring.interaction import Trust
+from leadscoring.request import Invalid
 
 # One in use, and the next one while senders change over to it.
 ACTIVE = 2
@@ -176,3 +177,14 @@ class Keyring:
                 self._keys = self._read()
             self._read_at = now
         return self._keys
+
+    def read_with[T](self, read: Callable[[Keys], T], now: datetime) -> T:
+        """Return what is read with the keys, with fresher ones if these do not verify it.
+
+        Raises:
+            Invalid: the freshest keys do not, either.
+        """
+        try:
+            return read(self.at(now))
+        except Invalid:
+            return read(self.at(now, FRESHEST))

@@ -4,9 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 
 from leadscoring.interaction import Trust
+
+CONSENT = "consent"
+
+
+class ChangeKind(StrEnum):
+    """What a change is: a passage, a reminder, a merge, a merge that was taken back."""
+
+    STAGE = "stage"
+    REPLY_OVERDUE = "reply_overdue"
+    MERGED = "merged"
+    UNMERGED = "unmerged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +27,12 @@ class Lead:
 
     `seen_before` is how often rules had been seen when the present cycle began; `gate` shut the
     lead out; until `rescoring_until` its ledger is being paid again, and no stage is decided.
-    A touch says which campaign brought the lead, and when: the first one, and the last.
+    A touch says which campaign brought the lead, and when: the first one, and the last. At
+    `due_at` time alone may change something about it; in `overdue_cycle` sales was reminded of it.
+    What was merged into another lead, or erased, is no lead any more; what was taken out of one
+    again stays so. `identities` became part of it; `partings` says how often any was taken out.
+    `since` is the end of the day that its ledger reaches back to. While it is erased, `erasing` is
+    the number of that, and `leaves_nothing` says that no tombstone stays.
     """
 
     id: str
@@ -35,6 +52,27 @@ class Lead:
     rescoring_until: datetime | None = None
     first_touch: Mapping[str, str] | None = None
     last_touch: Mapping[str, str] | None = None
+    due_at: datetime | None = None
+    overdue_cycle: int | None = None
+    merged_into: str | None = None
+    erased_at: datetime | None = None
+    unmerged_at: datetime | None = None
+    identities: int = 0
+    partings: int = 0
+    since: datetime | None = None
+    erasing: int | None = None
+    leaves_nothing: bool = False
+    generation_started_at: datetime | None = None
+
+    @property
+    def is_one(self) -> bool:
+        """Tell whether it still is a lead of its own."""
+        return self.merged_into is None and self.erased_at is None
+
+    @property
+    def has_objected(self) -> bool:
+        """Tell whether the person withdrew consent: nothing is paid or promoted any more."""
+        return self.traits.get(CONSENT) is False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +80,8 @@ class Payment:
     """What one rule paid for one interaction, in points and in units of one counter.
 
     Where the rule has a limit: from which allowance it was paid, how much of that it used, and,
-    if the allowance did not suffice, the points it would have paid.
+    if the allowance did not suffice, the points it would have paid. What stands for many
+    interactions says how many `times` the rule paid.
     """
 
     rule: str
@@ -52,6 +91,7 @@ class Payment:
     allowance: str | None = None
     used: Decimal = Decimal(0)
     unlimited: Decimal | None = None
+    times: int = 1
 
     @property
     def earned(self) -> Decimal:
@@ -68,7 +108,12 @@ class Payment:
 class Entry:
     """One interaction in the ledger, with what each rule paid under the model of that number.
 
-    What a detector withheld pays nothing until somebody overrules it.
+    What a detector withheld pays nothing until somebody overrules it. Its `home` is the id of the
+    identity that its message named: there it stays, whatever lead that is a part of. By its
+    `email` a server says which address its user has now.
+
+    One that `carries` others stands for so many that are past retention and no longer there: for
+    all that they were paid, and for what they `told` of the lead, as claims.
     """
 
     message_id: str
@@ -84,18 +129,30 @@ class Entry:
     context: Mapping[str, Any] = field(default_factory=dict)
     withheld_by: str | None = None
     overruled: bool = False
+    home: str = ""
+    email: str | None = None
+    carries: int = 0
+    told: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def is_withheld(self) -> bool:
         """Tell whether it pays nothing, whatever the rules say."""
         return self.withheld_by is not None and not self.overruled
 
+    @property
+    def is_carried(self) -> bool:
+        """Tell whether it stands for others, so that no model can pay it again."""
+        return self.carries > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """One passage of a lead from stage to stage: the `number`-th change of that lead.
 
-    A change that opens a cycle says how often the counted rules had been seen until then.
+    A change that opens a cycle says how often the counted rules had been seen until then. A
+    decision that somebody made has that request's id. Other kinds leave the lead where it stands:
+    a reminder that nobody replied, and the `other` lead that became part of this one or that was
+    taken out of it again.
     """
 
     lead_id: str
@@ -110,6 +167,9 @@ class Change:
     published_as: str | None = None
     gate: str | None = None
     seen_before: Mapping[str, int] | None = None
+    kind: ChangeKind = ChangeKind.STAGE
+    request_id: str | None = None
+    other: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,19 +7,34 @@ all that writes any of them.
 
 from collections import Counter as Multiset
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import groupby
 from typing import Any
 
 from leadscoring import items, scoring
 from leadscoring.daily import DailyMost
+from leadscoring.identities import Identities
 from leadscoring.interaction import Interaction, Trust, to_text
-from leadscoring.lead import Entry, Lead
+from leadscoring.lead import CONSENT, Entry, Lead
 from leadscoring.limits import Allowance, Tally
+from leadscoring.membership import Membership
 from leadscoring.model import Model
 from leadscoring.scoring import Claims
-from leadscoring.table import Action, Busy, Page, Refused, Table, Words, adds
+from leadscoring.table import (
+    Action,
+    BadCursor,
+    Busy,
+    Page,
+    Refused,
+    Table,
+    Words,
+    adds,
+    beginning,
+    partition,
+)
 
 _ACTIONS_PER_TRANSACTION = 100
 _REMEMBERED_ALLOWANCES = 10_000
@@ -27,6 +42,8 @@ _REMEMBERED_LEADS = 1_000
 _CORRECTION_TRIES = 20
 _DOUBTS = {"overruled", "withheld_by"}
 _NONE = Decimal(0)
+
+OBJECTION = "objection"
 
 
 class Outdated(Exception):
@@ -78,12 +95,13 @@ type Correct = Callable[[Entry], Entry]
 class _Correction:
     """How entries are corrected, and what the lead, as it was at a revision, is known by then."""
 
-    correct: Correct = lambda entry: entry
-    revision: int | None = None
-    told: Claims = field(default_factory=dict)
-    untold: frozenset[str] = frozenset()
+    correct: Correct
+    lead_id: str
+    revision: int
+    told: Claims
+    untold: frozenset[str]
 
-    def lead_update(self, words: Words) -> tuple[str, str]:
+    def of_lead(self, words: Words) -> tuple[str, str]:
         """Return what it adds to the lead's update, and on which condition."""
         sets = [
             f"{words.name(name)} = {words.value({'claim': claim, 'value': value})}"
@@ -92,47 +110,72 @@ class _Correction:
         removed = [words.name(name) for name in sorted(self.untold)]
         expression = f" SET {', '.join(sets)}" if sets else ""
         expression += f" REMOVE {', '.join(removed)}" if removed else ""
-        if self.revision is None:
-            return expression, "attribute_exists(pk)"
         return expression, f"revision = {words.value(self.revision)}"
 
 
 class Ledger:
     """The ledgers of one table, as one container knows them."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, identities: Identities) -> None:
         self._table = table
+        self._identities = identities
         self._used_up: dict[tuple[str, str], None] = {}
         self._today: dict[str, int] = {}
+        self._members = Membership(identities)
 
     def entries(self, lead_id: str) -> Iterator[Entry]:
-        """Return the lead's whole ledger of interactions."""
-        cursor = None
-        while True:
-            page = self.page(lead_id, 1000, cursor)
-            yield from page.items
-            if (cursor := page.next) is None:
-                return
+        """Return the whole ledger of the lead and of all that became part of it."""
+        for home in self._identities.of(lead_id):
+            yield from self.entries_at(home)
+
+    def holds(self, home: str, trust: Trust, message_id: str) -> bool:
+        """Tell whether this was entered for one identity."""
+        return self._table.get(*items.interaction_key(home, trust, message_id)) is not None
+
+    def entries_at(self, home: str) -> Iterator[Entry]:
+        """Return all that was entered for one identity."""
+        for item in self._table.query(
+            "pk = :pk AND begins_with(sk, :sk)", {":pk": f"LEAD#{home}", ":sk": "INTERACTION#"}
+        ):
+            yield items.entry(item)
 
     def page(self, lead_id: str, limit: int, cursor: str | None = None) -> Page[Entry]:
-        """Return one page of the lead's interactions, by message id; raise `BadCursor`."""
-        found, following = self._table.query_page(
-            "pk = :pk AND begins_with(sk, :sk)",
-            {":pk": f"LEAD#{lead_id}", ":sk": "INTERACTION#"},
-            limit,
-            cursor,
-        )
-        return Page([items.entry(item) for item in found], following)
+        """Return one page of the lead's interactions, identity by identity; raise `BadCursor`."""
+        homes = self._identities.of(lead_id)
+        home = partition(cursor).removeprefix("LEAD#") if cursor else homes[0]
+        if home not in homes:
+            raise BadCursor("not a cursor of this list")
+        entries: list[Entry] = []
+        for at in homes[homes.index(home) :]:
+            if len(entries) == limit:
+                return Page(entries, beginning(f"LEAD#{at}", "INTERACTION#"))
+            found, following = self._table.query_page(
+                "pk = :pk AND begins_with(sk, :sk)",
+                {":pk": f"LEAD#{at}", ":sk": "INTERACTION#"},
+                limit - len(entries),
+                cursor if at == home else None,
+            )
+            entries += map(items.entry, found)
+            if following:
+                return Page(entries, following)
+        return Page(entries, None)
 
     def allowances(self, lead_id: str) -> dict[str, Decimal]:
-        """Return how much of each allowance the lead has used."""
-        found = self._table.query(
-            "pk = :pk AND begins_with(sk, :sk)", {":pk": f"LEAD#{lead_id}", ":sk": "LIMIT#"}
-        )
-        return {item["sk"].removeprefix("LIMIT#"): item["used"] for item in found}
+        """Return how much of each allowance all the lead's identities have used together."""
+        used: dict[str, Decimal] = {}
+        for home in self._identities.of(lead_id):
+            for item in self._table.query(
+                "pk = :pk AND begins_with(sk, :sk)", {":pk": f"LEAD#{home}", ":sk": "LIMIT#"}
+            ):
+                name = item["sk"].removeprefix("LIMIT#")
+                used[name] = used.get(name, _NONE) + item["used"]
+        return used
 
-    def record(self, lead_id: str, interactions: Sequence[Interaction], model: Model) -> Recorded:
-        """Enter each interaction into the lead's ledger once, adding what it pays as it enters.
+    def record(self, home: str, interactions: Sequence[Interaction], model: Model) -> Recorded:
+        """Enter each interaction for its identity once, adding what it pays to the identity's lead.
+
+        What is for a lead that was erased is dropped, but for a trusted opt-in since then: that
+        opens a new generation, and what happened before it is dropped.
 
         Raises:
             Busy: some may not be entered yet; repeat the whole call.
@@ -145,25 +188,26 @@ class Ledger:
         identities = (interaction.identity for interaction in interactions)
         email = next((identity.email for identity in identities if identity), None)
         for chunk in _chunks(entries):
-            total += self._record_chunk(lead_id, chunk, email, model)
+            total += self._record_chunk(home, chunk, email, model)
         return total
 
     def _record_chunk(
-        self, lead_id: str, entries: list[Entry], email: str | None, model: Model
+        self, home: str, entries: list[Entry], email: str | None, model: Model
     ) -> Recorded:
         """Write one transaction, and again without whatever its conditions refused."""
-        used = self._full(lead_id, entries, model)
+        lead_id = self._members.lead_of(home)
+        used = self._full(home, entries, model)
         daily = DailyMost(model.public.most_per_day, self._today.get(lead_id))
-        duplicates = conflicting = 0
+        duplicates = conflicting = too_late = 0
         held: items.Item = {}
         while kept := daily.cut(entries):
             # Only of what is new: a repeat may say other traits than it did at first.
             claims = items.unbeaten(scoring.claims(kept), held)
             tally = Tally(model, used)
             paid = tally.cut_all(kept)
-            puts = [self._table.put_new(items.entry_item(lead_id, entry)) for entry in paid]
-            limits = [self._use(lead_id, name, n, model) for name, n in tally.taken.items()]
-            lead = self._lead_update(lead_id, paid, claims, email, model.first_stage, daily)
+            puts = [self._table.put_new(items.entry_item(home, entry)) for entry in paid]
+            limits = [self._use(home, name, n, model) for name, n in tally.taken.items()]
+            lead = self._lead_update(home, paid, claims, email, model, daily)
             try:
                 self._table.write([*puts, *limits, lead])
             except Refused as refused:
@@ -176,23 +220,53 @@ class Ledger:
                 gone = {_key(entry) for entry, _ in repeats}
                 entries = [entry for entry in entries if _key(entry) not in gone]
                 used |= _used(zip(tally.taken, limited, strict=True))
-                if newer is not None:
-                    held = newer
-                    daily.refused(kept, newer)
+                if newer is None:
+                    continue
+                if self._members.learn(home, newer):
+                    lead_id = self._members.lead_of(home)
+                    daily = DailyMost(model.public.most_per_day, self._today.get(lead_id))
+                    held = {}
+                    continue
+                opt_in = _opt_in(entries, newer)
+                if "leaves_nothing" in newer or (opt_in and "erasing" in newer):
+                    raise Busy("the lead is being erased") from None
+                if opt_in:
+                    self._open_generation(lead_id, opt_in.occurred_at)
+                    continue
+                told = items.unbeaten(scoring.claims(entries), newer)
+                if items.has_objected(newer) and not _agrees(told):
+                    entries = [_as_objected(entry) for entry in entries]
+                late = [entry for entry in entries if items.is_too_late(entry, newer)]
+                entries = [entry for entry in entries if entry not in late]
+                too_late += len(late)
+                held = newer
+                daily.refused(kept, newer)
             else:
                 used = tally.used
                 daily.taken(kept)
                 break
-        self._remember(lead_id, used, daily, model)
+        self._remember(home, used, model)
+        self._remember_lead(lead_id, daily)
         return Recorded(
             stored=len(kept),
             duplicates=duplicates,
             conflicting=conflicting,
             withheld=sum(entry.is_withheld for entry in kept),
-            dropped=len(entries) - len(kept),
+            dropped=len(entries) - len(kept) + too_late,
         )
 
-    def _use(self, lead_id: str, allowance: str, amount: Decimal, model: Model) -> Action:
+    def _open_generation(self, lead_id: str, at: datetime) -> None:
+        """Let an erased lead begin anew at an instant; somebody else may have let it already."""
+        words = Words()
+        begun = words.value(to_text(at))
+        expression = f"ADD {adds({'revision': 1}, words)} SET generation_started_at = {begun}"
+        erased = f"erased_at < {begun} AND attribute_not_exists(erasing)"
+        key = (f"LEAD#{lead_id}", "LEAD")
+        update = self._table.update(key, f"{expression} REMOVE erased_at", erased, words)
+        with suppress(Refused):
+            self._table.write([update])
+
+    def _use(self, home: str, allowance: str, amount: Decimal, model: Model) -> Action:
         """Use so much of an allowance, on condition that so much is left; a negative gives back."""
         parsed = Allowance.parse(allowance)
         words = Words()
@@ -207,28 +281,28 @@ class Ledger:
             # Nothing that is older than the retention arrives: nobody asks for it any more.
             gone = parsed.ends_at + timedelta(days=model.retention_days + 1)
             expression += f" SET expires_at = {words.value(int(gone.timestamp()))}"
-        return self._table.update(items.limit_key(lead_id, allowance), expression, condition, words)
+        return self._table.update(items.limit_key(home, allowance), expression, condition, words)
 
-    def _full(self, lead_id: str, entries: Sequence[Entry], model: Model) -> dict[str, Decimal]:
+    def _full(self, home: str, entries: Sequence[Entry], model: Model) -> dict[str, Decimal]:
         """Return the allowances that this container knows to be used up, with what they had."""
         asked = {payment.allowance for entry in entries for payment in entry.paid}
         return {
             allowance: limit.most
             for allowance in asked
             if allowance
-            and (lead_id, allowance) in self._used_up
+            and (home, allowance) in self._used_up
             and (limit := model.rule[Allowance.parse(allowance).rule].limit)
         }
 
-    def _remember(
-        self, lead_id: str, used: Mapping[str, Decimal], daily: DailyMost, model: Model
-    ) -> None:
+    def _remember(self, home: str, used: Mapping[str, Decimal], model: Model) -> None:
         for allowance, amount in used.items():
             limit = model.rule[Allowance.parse(allowance).rule].limit
             if limit and amount >= limit.most:
-                self._used_up[lead_id, allowance] = None
+                self._used_up[home, allowance] = None
         while len(self._used_up) > _REMEMBERED_ALLOWANCES:
             del self._used_up[next(iter(self._used_up))]
+
+    def _remember_lead(self, lead_id: str, daily: DailyMost) -> None:
         if daily.so_far is not None:
             self._today[lead_id] = daily.so_far
         while len(self._today) > _REMEMBERED_LEADS:
@@ -236,19 +310,23 @@ class Ledger:
 
     def _lead_update(
         self,
-        lead_id: str,
+        home: str,
         entries: Sequence[Entry],
         claims: Claims,
         email: str | None,
-        first_stage: str,
+        model: Model,
         daily: DailyMost,
     ) -> Action:
         """Add what the entries pay; set the traits on condition that nobody knows them better."""
-        words = Words()
+        words, lead_id = Words(), self._members.lead_of(home)
         of_today, begun, condition = daily.take(entries, words)
         sums = _sums(entries)
         sums.update(revision=1, interactions=len(entries), **of_today)
-        once = {"stage": first_stage}
+        received_at = max(entry.received_at for entry in entries)
+        forgotten_at = received_at + timedelta(days=model.retention_days)
+        since = items.day(min(entry.received_at for entry in entries))
+        timer = items.timer(lead_id, forgotten_at)
+        once = {"stage": model.first_stage, "since": since, **timer}
         if email:
             once["email"] = email
         added = adds(sums, words)
@@ -258,7 +336,17 @@ class Ledger:
         for name, value in once.items():
             attribute = words.name(name)
             sets.append(f"{attribute} = if_not_exists({attribute}, {words.value(value)})")
-        conditions = [condition] if condition else []
+        oldest = words.value(to_text(min(entry.occurred_at for entry in entries)))
+        conditions = [
+            *([condition] if condition else []),
+            *self._members.conditions(home, words),
+            "attribute_not_exists(erased_at)",
+            f"(attribute_not_exists(generation_started_at) OR generation_started_at <= {oldest})",
+        ]
+        if not _agrees(claims) and any(_as_objected(entry) is not entry for entry in entries):
+            consent, no = words.name(f"{scoring.TRAIT}{CONSENT}"), words.value("false")
+            has_not = f"{consent}.{words.name('value')} <> {no}"
+            conditions.append(f"(attribute_not_exists({consent}) OR {has_not})")
         for name, (claim, value) in claims.items():
             trait, claimed = words.name(name), words.value(claim)
             sets.append(f"{trait} = {words.value({'claim': claim, 'value': value})}")
@@ -274,7 +362,7 @@ class Ledger:
             words,
         )
 
-    def pay_again(self, lead_id: str, entries: Sequence[Entry], model: Model) -> int:
+    def pay_again(self, entries: Sequence[Entry], model: Model) -> int:
         """Pay these entries by the model, as far as that changes them; return how many it did.
 
         Each entry is changed on condition that it is as given: one that is not is left alone.
@@ -283,8 +371,9 @@ class Ledger:
             Busy: some may not be paid yet; repeat the call.
         """
         return sum(
-            self._pay_chunk_again(lead_id, chunk, model)
-            for chunk in _chunks(entries, lambda entry: scoring.pay_again(entry, model))
+            self._pay_chunk_again(chunk, model)
+            for mine in _by_home(entries)
+            for chunk in _chunks(mine, lambda entry: scoring.pay_again(entry, model))
         )
 
     def overrule(self, lead_id: str, entries: Sequence[Entry], model: Model) -> int:
@@ -319,55 +408,63 @@ class Ledger:
         asked = {_key(entry) for entry in entries}
         corrected = failures = 0
         while failures < _CORRECTION_TRIES:
-            lead = self._table.get(f"LEAD#{lead_id}", "LEAD")
-            ledger = list(self.entries(lead_id))
-            wrong = [e for e in ledger if _key(e) in asked and correct(e) != e]
-            if lead is None or not wrong:
+            lead = self._identities.whole(lead_id)
+            if lead is None or "erased_at" in lead:
                 return corrected
-            chunk = next(_chunks(wrong, lambda entry: scoring.pay_again(correct(entry), model)))
-            mine = {_key(entry) for entry in chunk}
+            whole_id = items.lead(lead).id
+            ledger = list(self.entries(whole_id))
+            wrong = [e for e in ledger if _key(e) in asked and correct(e) != e]
+            if not wrong:
+                return corrected
+            mine = next(_by_home(wrong))
+            chunk = next(_chunks(mine, lambda entry: scoring.pay_again(correct(entry), model)))
+            touched = {_key(entry) for entry in chunk}
             before = scoring.claims(ledger)
-            after = scoring.claims(correct(e) if _key(e) in mine else e for e in ledger)
+            after = scoring.claims(correct(e) if _key(e) in touched else e for e in ledger)
             correction = _Correction(
                 correct,
+                lead_id=whole_id,
                 revision=int(lead["revision"]),
                 told={name: claim for name, claim in after.items() if before.get(name) != claim},
                 untold=frozenset(before) - frozenset(after),
             )
-            done = self._pay_chunk_again(lead_id, chunk, model, correction)
+            done = self._pay_chunk_again(chunk, model, correction)
             corrected += done
             failures += not done
         raise Busy("the lead is written to all the time")
 
     def _pay_chunk_again(
-        self,
-        lead_id: str,
-        entries: Sequence[Entry],
-        model: Model,
-        correction: _Correction = _Correction(),
+        self, entries: Sequence[Entry], model: Model, correction: _Correction | None = None
     ) -> int:
+        home = entries[0].home
         used: dict[str, Decimal] = {}
         forgotten: set[str] = set()
         while True:
             tally = Tally(model, used)
-            corrected = [(entry, correction.correct(entry)) for entry in entries]
+            corrected = [(e, correction.correct(e) if correction else e) for e in entries]
             again = [(old, tally.cut(scoring.pay_again(new, model))) for old, new in corrected]
             changed = [(old, new) for old, new in again if replace(new, model=old.model) != old]
             if not changed:
                 return 0
-            updates = [self._repayment(lead_id, old, new) for old, new in changed]
+            updates = [self._repayment(home, old, new) for old, new in changed]
             given_back = _given_back(changed)
             amounts = {
                 name: amount
                 for name in sorted(tally.taken.keys() | given_back.keys() - forgotten)
                 if (amount := tally.taken.get(name, _NONE) - given_back.get(name, _NONE))
             }
-            limits = [self._use(lead_id, name, n, model) for name, n in amounts.items()]
+            limits = [self._use(home, name, n, model) for name, n in amounts.items()]
             words = Words()
             sums = _sums(new for _, new in changed)
             sums.subtract(_sums(old for old, _ in changed))
             added = adds({"revision": 1, **sums}, words)
-            told, condition = correction.lead_update(words)
+            if correction:
+                lead_id, (told, condition) = correction.lead_id, correction.of_lead(words)
+            else:
+                lead_id, told = self._members.lead_of(home), ""
+                conditions = self._members.conditions(home, words)
+                alive = ("attribute_exists(pk)", "attribute_not_exists(erased_at)")
+                condition = " AND ".join((*alive, *conditions))
             lead = self._table.update(
                 (f"LEAD#{lead_id}", "LEAD"), f"ADD {added}{told}", condition, words
             )
@@ -376,7 +473,9 @@ class Ledger:
             except Refused as refused:
                 *blockers, gone = refused.blockers
                 if gone is not None:
-                    return 0
+                    if correction or not self._members.learn(home, gone):
+                        return 0
+                    continue
                 moved, limited = blockers[: len(updates)], blockers[len(updates) :]
                 pairs = zip(changed, moved, strict=True)
                 others = [old for (old, _), item in pairs if item is not None]
@@ -390,7 +489,7 @@ class Ledger:
             else:
                 return len(changed)
 
-    def _repayment(self, lead_id: str, old: Entry, new: Entry) -> Action:
+    def _repayment(self, home: str, old: Entry, new: Entry) -> Action:
         words = Words()
         stood, stands = items.standing(old), {**items.standing(new), "model": new.model}
         sets = [f"{words.name(name)} = {words.value(value)}" for name, value in stands.items()]
@@ -398,11 +497,35 @@ class Ledger:
         as_read = [f"{words.name(name)} = {words.value(value)}" for name, value in stood.items()]
         as_read += [f"attribute_not_exists({words.name(name)})" for name in _DOUBTS - stood.keys()]
         return self._table.update(
-            items.entry_key(lead_id, old),
+            items.entry_key(home, old),
             f"SET {', '.join(sets)}" + (f" REMOVE {', '.join(removed)}" if removed else ""),
             " AND ".join(as_read),
             words,
         )
+
+    def carry(
+        self, lead: Lead, old: Sequence[Entry], sums: Sequence[Entry], since: datetime
+    ) -> bool:
+        """Put sums in the place of old entries of one identity; tell whether that was possible.
+
+        It is while the lead is as it was read: its counters stay as they are. What is left of its
+        ledger reaches back to `since`.
+        """
+        words = Words()
+        added = adds({"revision": 1}, words)
+        untouched = self._table.update(
+            (f"LEAD#{lead.id}", "LEAD"),
+            f"ADD {added} SET since = {words.value(items.day(since))}",
+            f"revision = {words.value(lead.revision)} AND attribute_not_exists(erased_at)",
+            words,
+        )
+        carried = [self._table.put(items.entry_item(entry.home, entry)) for entry in sums]
+        gone = [self._table.delete(items.entry_key(entry.home, entry)) for entry in old]
+        try:
+            self._table.write([untouched, *carried, *gone])
+        except Refused:
+            return False
+        return True
 
     def repair(self, lead: Lead, remembered: Lead) -> None:
         """Bring the lead's counters to what its ledger adds up to.
@@ -411,9 +534,9 @@ class Ledger:
             Outdated: the lead moved on since it was read; verify it again.
         """
         words = Words()
-        sums = _counters(remembered)
-        sums.subtract(_counters(lead))
-        condition = f"revision = {words.value(lead.revision)}"
+        sums = scoring.counters(remembered)
+        sums.subtract(scoring.counters(lead))
+        condition = f"revision = {words.value(lead.revision)} AND attribute_not_exists(erased_at)"
         expression = f"ADD {adds({'revision': 1, **sums}, words)}"
         mended = self._table.update((f"LEAD#{lead.id}", "LEAD"), expression, condition, words)
         try:
@@ -445,23 +568,44 @@ def _chunks(
         yield chunk
 
 
-def _key(entry: Entry) -> tuple[Trust, str]:
-    return entry.trust, entry.message_id
+def _key(entry: Entry) -> tuple[str, Trust, str]:
+    return entry.home, entry.trust, entry.message_id
+
+
+def _by_home(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Return the entries of each identity: an allowance is one identity's."""
+    ordered = sorted(entries, key=lambda entry: entry.home)
+    return (list(mine) for _, mine in groupby(ordered, key=lambda entry: entry.home))
+
+
+def _agrees(told: Claims) -> bool:
+    """Tell whether it is told, more strongly than anything before, that the lead consents."""
+    return told.get(f"{scoring.TRAIT}{CONSENT}", ("", ""))[1] == "true"
+
+
+def _as_objected(entry: Entry) -> Entry:
+    """Return the entry as it is entered for a lead that has withdrawn consent."""
+    if entry.is_withheld or entry.trust is Trust.STAFF:
+        return entry
+    return replace(entry, withheld_by=OBJECTION, paid=())
+
+
+def _opt_in(entries: Iterable[Entry], lead: items.Item) -> Entry | None:
+    """Return the first trusted word, since the lead was erased, that it wants to hear from us."""
+    if "erased_at" not in lead:
+        return None
+    ours = (e for e in entries if e.trust is not Trust.PUBLIC and e.traits.get(CONSENT) is True)
+    since = (entry for entry in ours if to_text(entry.occurred_at) > lead["erased_at"])
+    return min(since, key=lambda entry: entry.occurred_at, default=None)
 
 
 def _sums(entries: Iterable[Entry]) -> Multiset[str]:
     """Return what the entries add to the lead's counters."""
     sums: Multiset[str] = Multiset()
     for payment in (payment for entry in entries for payment in entry.paid):
-        sums[f"seen:{payment.rule}"] += 1
+        sums[f"seen:{payment.rule}"] += payment.times
         sums[payment.counter] += payment.units
     return sums
-
-
-def _counters(lead: Lead) -> Multiset[str]:
-    """Return all counters of the lead under their attributes' names."""
-    seen = {f"seen:{rule}": times for rule, times in lead.seen.items()}
-    return Multiset({"interactions": lead.interactions, **seen, **lead.units})
 
 
 def _given_back(changed: Iterable[tuple[Entry, Entry]]) -> dict[str, Decimal]:

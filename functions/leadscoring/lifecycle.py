@@ -1,10 +1,11 @@
 """The stage machine: where a lead should stand, and why."""
 
-from collections.abc import Iterator
-from dataclasses import replace
-from datetime import timedelta
+from collections import Counter as Multiset
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from leadscoring import matching, scoring
 from leadscoring.criteria import (
@@ -15,8 +16,50 @@ from leadscoring.criteria import (
     Bars,
     Condition,
 )
-from leadscoring.lead import Change, Lead, Scorecard
-from leadscoring.model import CONSENT, MQL, Model
+from leadscoring.lead import CONSENT, Change, ChangeKind, Lead, Scorecard
+from leadscoring.model import MQL, Model
+
+SAME_PERSON = "the same person"
+
+type DecisionKind = Literal["accept", "reject", "disqualify", "customer", "reopen"]
+
+
+class NotPossible(Exception):
+    """A lead that stands at `stage` can't be decided so."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__(f"not possible for a lead at {stage}")
+        self.stage = stage
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What somebody decided on a lead, who and why; the same request decides once.
+
+    With a `cycle` it was decided on the MQL of that cycle, and holds for no other.
+    """
+
+    kind: DecisionKind
+    why: str
+    who: str
+    request_id: str
+    cycle: int | None = None
+
+
+# What is said where nobody says why; the other decisions need a reason.
+BY_DEFAULT: Mapping[DecisionKind, str] = {
+    "accept": "accepted",
+    "customer": "became a customer",
+    "reopen": "reopened",
+}
+# From which stages (None: from any), and to which (None: to the first).
+_DECISIONS: Mapping[DecisionKind, tuple[frozenset[str] | None, str | None]] = {
+    "accept": (frozenset({MQL}), SQL),
+    "reject": (frozenset({MQL, SQL}), RECYCLED),
+    "disqualify": (None, DISQUALIFIED),
+    "customer": (frozenset({MQL, SQL}), CUSTOMER),
+    "reopen": (frozenset({RECYCLED, DISQUALIFIED}), None),
+}
 
 
 def decide(lead: Lead, card: Scorecard, model: Model) -> Change | None:
@@ -27,37 +70,203 @@ def decide(lead: Lead, card: Scorecard, model: Model) -> Change | None:
     not accepted; who comes back from outside begins at the first stage. While a ledger is being
     paid again, nothing is decided.
     """
-    if lead.stage is None or (lead.rescoring_until and card.at < lead.rescoring_until):
+    if not _is_judged(lead, card.at):
         return None
     stage, why = _Judgement(lead, card, model).stage()
     if stage == lead.stage:
         return None
-    opens_cycle = lead.stage == MQL and stage not in (SQL, CUSTOMER)
+    change = _passage(lead, stage, why, f"model {model.number}", card.at, model)
+    return replace(change, gate=card.gate) if stage == DISQUALIFIED else change
+
+
+def decided(lead: Lead, decision: Decision, at: datetime, model: Model) -> Change:
+    """Return the change that somebody's decision makes of the lead.
+
+    Raises:
+        NotPossible: a lead at this stage can't be decided so.
+    """
+    before, after = _DECISIONS[decision.kind]
+    stands = lead.stage or model.first_stage
+    again = stands == after and lead.gate is None
+    over = decision.cycle is not None and (MQL, decision.cycle) != (stands, lead.cycle)
+    if again or over or (before and stands not in before):
+        raise NotPossible(stands)
+    opens = decision.kind == "reopen" or (stands == SQL and after == RECYCLED)
+    change = _passage(
+        lead, after or model.first_stage, decision.why, decision.who, at, model, opens=opens
+    )
+    return replace(change, request_id=decision.request_id)
+
+
+def overdue(lead: Lead, now: datetime, model: Model) -> Change | None:
+    """Return the reminder that nobody has decided on the MQL in time, once in its cycle."""
+    due_at = reply_due_at(lead, model)
+    if due_at is None or now < due_at or lead.has_objected or not _is_judged(lead, now):
+        return None
     return Change(
         lead_id=lead.id,
         number=lead.changes + 1,
-        cycle=lead.cycle + opens_cycle,
-        from_stage=lead.stage,
+        cycle=lead.cycle,
+        from_stage=MQL,
+        to_stage=MQL,
+        why="nobody has decided in time",
+        who=f"model {model.number}",
+        at=now,
+        kind=ChangeKind.REPLY_OVERDUE,
+    )
+
+
+def needs_consent(change: Change, model: Model) -> bool:
+    """Tell whether the change is told only of a lead that has not objected: a rise, a reminder."""
+    order = [*(stage.name for stage in model.stages), SQL, CUSTOMER]
+    before, after = (
+        order.index(stage) if stage in order else -1
+        for stage in (change.from_stage, change.to_stage)
+    )
+    return change.kind is ChangeKind.REPLY_OVERDUE or after > before
+
+
+def joined(lead: Lead, other: Lead, who: str, why: str, at: datetime, model: Model) -> Change:
+    """Return the change by which another lead becomes part of this one.
+
+    The joined lead stands where the further of the two stands, in the higher cycle of the two, so
+    nobody is promoted twice.
+    """
+    further = max(lead, other, key=lambda one: _standing(one, model))
+    before = Multiset(lead.seen_before) + Multiset(other.seen_before)
+    return Change(
+        lead_id=lead.id,
+        number=lead.changes + 1,
+        cycle=max(lead.cycle, other.cycle),
+        from_stage=lead.stage or model.first_stage,
+        to_stage=further.stage or model.first_stage,
+        why=why,
+        who=who,
+        at=at,
+        gate=further.gate,
+        seen_before=dict(before) or None,
+        kind=ChangeKind.MERGED,
+        other=other.id,
+    )
+
+
+def parted(
+    lead: Lead,
+    other: Lead,
+    who: str,
+    why: str,
+    at: datetime,
+    model: Model,
+    seen_before: Mapping[str, int] | None = None,
+) -> Change:
+    """Return the change by which one lead and another are two again: each stays where it stands."""
+    stands = lead.stage or model.first_stage
+    return Change(
+        lead_id=lead.id,
+        number=lead.changes + 1,
+        cycle=lead.cycle,
+        from_stage=stands,
+        to_stage=stands,
+        why=why,
+        who=who,
+        at=at,
+        seen_before=seen_before,
+        kind=ChangeKind.UNMERGED,
+        other=other.id,
+    )
+
+
+def together(lead: Lead, other: Lead, change: Change) -> Lead:
+    """Return the lead as it stands with all that the other one brings."""
+    units, seen = Multiset(lead.units), Multiset(lead.seen)
+    units.update(other.units)
+    seen.update(other.seen)
+    acted = [at for at in (lead.updated_at, other.updated_at) if at]
+    return replace(
+        moved(lead, change),
+        email=lead.email or other.email,
+        interactions=lead.interactions + other.interactions,
+        units=units,
+        seen=seen,
+        traits={**other.traits, **lead.traits},
+        updated_at=max(acted, default=None),
+        overdue_cycle=max(filter(None, (lead.overdue_cycle, other.overdue_cycle)), default=None),
+    )
+
+
+def _standing(lead: Lead, model: Model) -> int:
+    """Return how far a lead stands: what sales or people decided counts for more than points.
+
+    A gate decides nothing: it asks for traits, and of those the joined lead has its own.
+    """
+    order = [*(stage.name for stage in model.stages[:-1]), RECYCLED, MQL, SQL, CUSTOMER]
+    if lead.stage == DISQUALIFIED and lead.gate is None:
+        return len(order)
+    return order.index(lead.stage) if lead.stage in order else 0
+
+
+def reply_due_at(lead: Lead, model: Model) -> datetime | None:
+    """Return until when sales should have decided on the MQL, unless it was reminded already."""
+    if lead.stage != MQL or lead.stage_since is None or model.reply is None:
+        return None
+    if lead.overdue_cycle == lead.cycle:
+        return None
+    return lead.stage_since + timedelta(hours=model.reply.hours)
+
+
+def cool_down_ends_at(lead: Lead, model: Model) -> datetime | None:
+    """Return when a recycled lead may come back."""
+    if lead.stage != RECYCLED or lead.stage_since is None:
+        return None
+    return lead.stage_since + timedelta(days=model.recycling.cool_down_days)
+
+
+def _is_judged(lead: Lead, now: datetime) -> bool:
+    """Tell whether the lead is one, and nothing keeps us from deciding on it now."""
+    rescoring = lead.rescoring_until and now < lead.rescoring_until
+    return bool(lead.stage and lead.is_one and not rescoring)
+
+
+def _passage(
+    lead: Lead,
+    stage: str,
+    why: str,
+    who: str,
+    at: datetime,
+    model: Model,
+    *,
+    opens: bool = False,
+) -> Change:
+    """Return the passage to a stage. Leaving `mql` but to sales' own stages opens a cycle."""
+    stands = lead.stage or model.first_stage
+    opens = opens or (stands == MQL and stage not in (SQL, CUSTOMER))
+    return Change(
+        lead_id=lead.id,
+        number=lead.changes + 1,
+        cycle=lead.cycle + opens,
+        from_stage=stands,
         to_stage=stage,
         why=why,
-        who=f"model {model.number}",
-        at=card.at,
-        gate=card.gate if stage == DISQUALIFIED else None,
+        who=who,
+        at=at,
         seen_before={n: lead.seen[n] for n in sorted(model.counted_rules & lead.seen.keys())}
-        if opens_cycle
+        if opens
         else None,
     )
 
 
 def moved(lead: Lead, change: Change) -> Lead:
     """Return the lead as it stands after the change."""
+    if change.kind is ChangeKind.REPLY_OVERDUE:
+        return replace(lead, changes=change.number, overdue_cycle=change.cycle)
+    stays = change.kind is not ChangeKind.STAGE and change.from_stage == change.to_stage
     return replace(
         lead,
         stage=change.to_stage,
         cycle=change.cycle,
         changes=change.number,
-        stage_since=change.at,
-        gate=change.gate,
+        stage_since=lead.stage_since if stays else change.at,
+        gate=lead.gate if stays else change.gate,
         seen_before=lead.seen_before if change.seen_before is None else change.seen_before,
     )
 
@@ -97,8 +306,8 @@ class _Judgement:
     def _may_return(self) -> bool:
         """Tell whether the cool-down is over, and the lead has done something since it began."""
         since, acted = self._lead.stage_since, self._lead.updated_at
-        cool_down = timedelta(days=self._model.recycling.cool_down_days)
-        return bool(since and acted and acted > since and self._card.at >= since + cool_down)
+        over = cool_down_ends_at(self._lead, self._model)
+        return bool(since and acted and over and acted > since and self._card.at >= over)
 
     def _afresh(self, why: str) -> tuple[str, str]:
         return self._climb(0) or (self._model.first_stage, why)
@@ -109,9 +318,12 @@ class _Judgement:
             stage = self._stages[index]
             entry = stage.entry(self._lead.cycle)
             why = entry and self._why(entry)
-            if why and not self._leaves(index) and (stage.name != MQL or self._lead.email):
+            if why and not self._leaves(index) and (stage.name != MQL or self._may_be_called()):
                 return stage.name, why
         return None
+
+    def _may_be_called(self) -> bool:
+        return bool(self._lead.email) and not self._lead.has_objected
 
     def _fall(self, standing: int) -> tuple[str, str] | None:
         """Return the highest stage below that the lead does not leave too, if it leaves its own."""

@@ -53,6 +53,10 @@ class Allowance:
     def __str__(self) -> str:
         return "#".join((self.rule, self.version, self.window, self.by)).rstrip("#")
 
+    def is_forgotten(self, now: datetime, retention: timedelta) -> bool:
+        """Tell whether nobody can ask for it any more: what arrives is younger than its window."""
+        return self.ends_at is not None and self.ends_at + retention < now
+
     @property
     def ends_at(self) -> datetime | None:
         """The end of the window, or None if it never ends."""

@@ -1,12 +1,9 @@
 """Signed links in e-mails: each made for one lead and one address, and read when it is clicked.
 
-A token is the base64url text of, in this order: the version, the id of the key, the lead's id,
-when it was sent and when it expires (seconds since 1970), the texts as JSON, and the first half
-of the HMAC-SHA256 of all that. It holds no personal data: a lead's id is an HMAC itself.
+A token says, in this order: the lead's id, when it was sent and when it expires (seconds since
+1970), and the texts as JSON. It holds no personal data: a lead's id is an HMAC itself.
 """
 
-import base64
-import hmac
 import json
 import struct
 from dataclasses import dataclass
@@ -14,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic_core import Url
 
+from leadscoring import tokens
 from leadscoring.interaction import (
     LEAD_ID_LENGTH,
     Identity,
@@ -22,9 +20,10 @@ from leadscoring.interaction import (
     Trust,
     to_millisecond,
 )
-from leadscoring.keys import LINK_ID_CHARACTERS, Keys
+from leadscoring.keys import Keys
 from leadscoring.model import Model
 from leadscoring.request import Invalid, Request
+from leadscoring.tokens import Use
 from leadscoring.wire import fingerprint
 
 CLICKED = "Email Link Clicked"
@@ -35,11 +34,7 @@ NAME_CHARACTERS = 100
 # Where it leads to need not know the token, and no search engine should.
 HEADERS = {"referrer-policy": "no-referrer", "x-robots-tag": "noindex"}
 
-_VERSION = 1
-_HEAD = struct.Struct(f">B{LINK_ID_CHARACTERS // 2}s{LEAD_ID_LENGTH // 2}sII")
-_SIGNATURE_BYTES = 16
-# No token that we sign is longer: two names of four bytes a character, quoted, in base64.
-_TOKEN_CHARACTERS = 5_000
+_HEAD = struct.Struct(f">{LEAD_ID_LENGTH // 2}sII")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +68,12 @@ def sign(link: Link, keys: Keys) -> str:
     if link.source:
         texts.append(_name("source", link.source))
     head = _HEAD.pack(
-        _VERSION,
-        bytes.fromhex(keys.newest_link),
         bytes.fromhex(link.lead_id),
         _seconds("sent_at", link.sent_at),
         _seconds("expires_at", link.expires_at),
     )
     said = head + json.dumps(texts, ensure_ascii=False, separators=(",", ":")).encode()
-    return _text(said + _signature(said, keys.links[keys.newest_link].key))
+    return tokens.sign(Use.LINK, said, keys)
 
 
 def read(request: Request, keys: Keys, model: Model) -> Click:
@@ -158,22 +151,10 @@ def _page(address: str) -> str:
 
 def _verified(token: str, keys: Keys) -> Link | None:
     """Return what the token says if we have signed exactly that."""
-    if len(token) > _TOKEN_CHARACTERS:
+    said = tokens.said(Use.LINK, token, keys)
+    if said is None:
         return None
-    try:
-        sent = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-    except ValueError:
-        return None
-    said, signature = sent[:-_SIGNATURE_BYTES], sent[-_SIGNATURE_BYTES:]
-    # Base64 has several texts for the same bytes; only one of them is the link we made.
-    if len(said) < _HEAD.size or _text(sent) != token:
-        return None
-    version, key_id, lead_id, sent_at, expires_at = _HEAD.unpack_from(said)
-    key = keys.links.get(key_id.hex())
-    if version != _VERSION or key is None:
-        return None
-    if not hmac.compare_digest(signature, _signature(said, key.key)):
-        return None
+    lead_id, sent_at, expires_at = _HEAD.unpack_from(said)
     target, campaign, *source = json.loads(said[_HEAD.size :])
     return Link(
         target,
@@ -183,11 +164,3 @@ def _verified(token: str, keys: Keys) -> Link | None:
         datetime.fromtimestamp(expires_at, UTC),
         *source,
     )
-
-
-def _signature(said: bytes, key: bytes) -> bytes:
-    return hmac.digest(key, said, "sha256")[:_SIGNATURE_BYTES]
-
-
-def _text(token: bytes) -> str:
-    return base64.urlsafe_b64encode(token).decode().rstrip("=")

@@ -204,7 +204,7 @@ def _is_range(argument: Any) -> bool:
     return (
         isinstance(argument, list)
         and len(argument) in (2, 4)
-        and all(operator in _COMPARISONS for operator in argument[::2])
+        and all(_is_text(word) and word in _COMPARISONS for word in argument[::2])
         and all(map(_is_number, argument[1::2]))
     )
 

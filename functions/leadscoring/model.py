@@ -19,8 +19,8 @@ from leadscoring.criteria import Cell, Grade, LeadPattern, Name, Part, Stage, li
 from leadscoring.doors import CONSENT_VERSION, Bots, Form, Links, Public, Staff, Webhook
 from leadscoring.faults import Fault, found_by_pydantic, refuse
 from leadscoring.faults import ModelError as ModelError
+from leadscoring.lead import CONSENT
 
-CONSENT = "consent"
 PAGE_VIEWED = "Page Viewed"
 
 _SUBJECT = frozenset({"properties", "traits", "context"})
@@ -237,6 +237,12 @@ class Recycling(Part):
     cool_down_days: Annotated[int, Field(ge=0, le=3650)] = 0
 
 
+class Reply(Part):
+    """How long sales may take to decide on an MQL before it is reminded."""
+
+    hours: Annotated[int, Field(ge=1, le=24 * 365)]
+
+
 class Act(Part):
     """An interaction in an example; `points` is what all rules together should pay for it."""
 
@@ -296,6 +302,7 @@ class Model(Part):
     scores: dict[Name, Score] = {}
     stages: tuple[Stage, ...]
     recycling: Recycling = Recycling()
+    reply: Reply | None = None
     forms: dict[Name, Form] = {}
     webhooks: dict[Name, Webhook] = {}
     links: Links = Links()

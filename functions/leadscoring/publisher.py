@@ -1,7 +1,9 @@
 """Puts a finished message on the SNS topic. No other module knows SNS."""
 
+import json
 from typing import TYPE_CHECKING
 
+from leadscoring import notice
 from leadscoring.contract import Message
 
 if TYPE_CHECKING:
@@ -17,23 +19,31 @@ class Publisher:
         self._topic_arn = topic_arn
 
     def publish(self, message: Message) -> str:
-        """Publish the message with the attributes that filter policies read; return SNS's id."""
+        """Publish the message with the attributes that filter policies read; return SNS's id.
+
+        Who subscribed by e-mail gets a text to read, everybody else the JSON.
+        """
+        said = {"default": message.model_dump_json(), "email": notice.text(message)}
         answer = self._sns.publish(
             TopicArn=self._topic_arn,
-            Message=message.model_dump_json(),
+            Message=json.dumps(said, ensure_ascii=False),
+            MessageStructure="json",
+            Subject=notice.subject(message),
             MessageAttributes=_attributes(message),
         )
         return answer["MessageId"]
 
 
 def _attributes(message: Message) -> "dict[str, MessageAttributeValueTypeDef]":
-    grade = message.data.grade
-    graded: dict[str, MessageAttributeValueTypeDef] = (
-        {"grade": {"DataType": "String", "StringValue": grade}} if grade else {}
-    )
+    data = message.data
+    said = {
+        "type": ("String", message.type),
+        "stage": ("String", getattr(data, "stage", None)),
+        "grade": ("String", getattr(data, "grade", None)),
+        "score": ("Number", getattr(data, "score", None)),
+    }
     return {
-        **graded,
-        "type": {"DataType": "String", "StringValue": message.type},
-        "stage": {"DataType": "String", "StringValue": message.data.stage},
-        "score": {"DataType": "Number", "StringValue": str(message.data.score)},
+        name: {"DataType": kind, "StringValue": str(value)}
+        for name, (kind, value) in said.items()
+        if value is not None
     }

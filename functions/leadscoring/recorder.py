@@ -8,7 +8,9 @@ from collections.abc import Iterable
 
 from leadscoring import confirmation
 from leadscoring.bots import Detectors
+from leadscoring.contract import Sender
 from leadscoring.interaction import Interaction
+from leadscoring.joining import Joiner
 from leadscoring.keys import Keys
 from leadscoring.ledger import Recorded
 from leadscoring.model import Model
@@ -19,8 +21,9 @@ from leadscoring.store import Store
 class Recorder:
     """Writes interactions by one model into one table."""
 
-    def __init__(self, store: Store, model: Model) -> None:
+    def __init__(self, store: Store, model: Model, sender: Sender) -> None:
         self._store = store
+        self._joiner = Joiner(store, model, sender)
         self._model = model
         self._detectors = Detectors(model)
 
@@ -36,18 +39,27 @@ class Recorder:
         """
         sender = (request.agent, request.address) if request else ()
         judged = self._detectors.judge(interactions, *sender)
-        done = Recorded()
-        for lead_id, mine in by_lead(judged, keys).items():
+        new = [act for act in judged if not self._was_anonymous(act, keys)]
+        done = Recorded(duplicates=len(judged) - len(new))
+        for lead_id, mine in by_lead(new, keys).items():
             done += self._store.ledger.record(lead_id, mine, self._model)
             # Not only of what is new: a repeat heals what a crash left between the two writes.
             if confirmation.concerns(mine, self._model):
                 self._confirm(lead_id)
+            for act in mine:
+                self._joiner.join_all(act, keys)
         return done
 
-    def _confirm(self, lead_id: str) -> None:
-        ledger = self._store.ledger
-        if confirmed := confirmation.confirmed(ledger.entries(lead_id), self._model):
-            ledger.overrule(lead_id, confirmed, self._model)
+    def _was_anonymous(self, act: Interaction, keys: Keys) -> bool:
+        """Tell whether it was entered before its sender knew whose it is."""
+        return act.earlier is not None and self._store.ledger.holds(
+            act.earlier.lead_id(keys.lead_ids), act.trust, act.message_id
+        )
+
+    def _confirm(self, home: str) -> None:
+        ledger, lead = self._store.ledger, self._store.lead_now(home)
+        if lead and (waiting := confirmation.confirmed(ledger.entries(lead.id), self._model)):
+            ledger.overrule(lead.id, waiting, self._model)
 
 
 def by_lead(interactions: Iterable[Interaction], keys: Keys) -> dict[str, list[Interaction]]:

@@ -34,6 +34,7 @@ STATUS = {
     "unknown_link": 404,
     "unknown_project": 404,
     "unknown_source": 404,
+    "not_merged": 409,
     "too_large": 413,
     "unsupported_type": 415,
 }

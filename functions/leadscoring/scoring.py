@@ -11,8 +11,16 @@ from typing import Any
 from leadscoring import mailbox, matching
 from leadscoring.criteria import ADJUSTMENT
 from leadscoring.decay import Counter
-from leadscoring.interaction import Interaction, Trust, to_text
-from leadscoring.lead import Change, DimensionScore, Entry, Lead, Payment, Scorecard
+from leadscoring.interaction import IdentityKind, Interaction, Trust, to_text
+from leadscoring.lead import (
+    Change,
+    ChangeKind,
+    DimensionScore,
+    Entry,
+    Lead,
+    Payment,
+    Scorecard,
+)
 from leadscoring.limits import Allowance, Tally, valued
 from leadscoring.model import FIT, Model, Rule
 
@@ -23,6 +31,7 @@ type Claims = Mapping[str, tuple[str, str]]
 
 TRAIT = "trait:"
 FIRST_TOUCH, LAST_TOUCH = "touch:first", "touch:last"
+ADDRESS = "address"
 
 _TURNED_ROUND = str.maketrans("0123456789", "9876543210")
 
@@ -64,15 +73,27 @@ def enter(interaction: Interaction, model: Model) -> Entry:
         traits={n: v for n, v in interaction.traits.items() if n in model.known_traits},
         context=matching.pick(interaction.context, model.kept["context"]),
         withheld_by=interaction.withheld_by,
+        email=_address_of_user(interaction),
     )
     return replace(entry, paid=pay(entry, model))
+
+
+def _address_of_user(act: Interaction) -> str | None:
+    """Return the address that its user has now, if a server says that."""
+    names_user = any(other.kind is IdentityKind.USER_ID for other in act.also)
+    if act.trust is Trust.PUBLIC or act.identity is None or not names_user:
+        return None
+    return act.identity.email
 
 
 def pay_again(entry: Entry, model: Model) -> Entry:
     """Return the entry as this model pays it, before any limit that it was not held to before.
 
-    What it took from an allowance that the model still has is taken: it keeps that.
+    What it took from an allowance that the model still has is taken: it keeps that. What stands
+    for others stays as it is.
     """
+    if entry.is_carried:
+        return entry
     settled = {payment.allowance: payment for payment in entry.paid if payment.allowance}
     payments = []
     for payment in pay(entry, model):
@@ -88,13 +109,16 @@ def pay_again(entry: Entry, model: Model) -> Entry:
 def pay_all_again(entries: Iterable[Entry], model: Model) -> list[Entry]:
     """Return the ledger in the order of its arrival, as a rescore by this model leaves it."""
     arrived = _by_arrival(entries)
-    tally = Tally(model, uses(arrived))
-    return [tally.cut(pay_again(entry, model)) for entry in arrived]
+    tallies = {
+        home: Tally(model, uses(entry for entry in arrived if entry.home == home))
+        for home in {entry.home for entry in arrived}
+    }
+    return [tallies[entry.home].cut(pay_again(entry, model)) for entry in arrived]
 
 
 def repay(entries: Iterable[Entry], model: Model) -> list[Entry]:
     """Return the ledger in the order of its arrival, as this model would have paid it."""
-    unpaid = [replace(entry, paid=()) for entry in entries]
+    unpaid = [entry if entry.is_carried else replace(entry, paid=()) for entry in entries]
     return pay_all_again(unpaid, model)
 
 
@@ -177,11 +201,12 @@ def remember(lead: Lead, entries: Iterable[Entry]) -> Lead:
     units, seen = Multiset[str](), Multiset[str]()
     for payment in (payment for entry in kept for payment in entry.paid):
         units[payment.counter] += payment.units
-        seen[payment.rule] += 1
+        seen[payment.rule] += payment.times
     told = claims(kept)
     return replace(
         lead,
-        interactions=len(kept),
+        email=json.loads(told[ADDRESS][1]) if ADDRESS in told else lead.email,
+        interactions=sum(entry.carries or 1 for entry in kept),
         units=units,
         seen=seen,
         traits={
@@ -198,6 +223,12 @@ def remember(lead: Lead, entries: Iterable[Entry]) -> Lead:
 def acted_at(entries: Iterable[Entry]) -> datetime | None:
     """Return when the lead last acted, as far as nobody doubts it."""
     return max((e.received_at for e in entries if not e.is_withheld), default=None)
+
+
+def counters(lead: Lead) -> Multiset[str]:
+    """Return all counters of the lead under their attributes' names."""
+    seen = {f"seen:{rule}": times for rule, times in lead.seen.items()}
+    return Multiset({"interactions": lead.interactions, **seen, **lead.units})
 
 
 def claims(acts: Iterable[Interaction | Entry]) -> Claims:
@@ -220,6 +251,11 @@ def _told(act: Interaction | Entry) -> Iterator[tuple[str, str, Any]]:
     at = to_text(act.occurred_at)
     for name, value in act.traits.items():
         yield f"{TRAIT}{name}", f"{act.trust}#{at}", value
+    if isinstance(act, Entry) and act.email:
+        yield ADDRESS, f"{act.trust}#{at}", act.email
+    if isinstance(act, Entry):
+        for name, (claim, value) in act.told.items():
+            yield name, claim, json.loads(value)
     if campaign := act.context.get("campaign"):
         yield FIRST_TOUCH, at.translate(_TURNED_ROUND), campaign
         yield LAST_TOUCH, at, campaign
@@ -236,12 +272,46 @@ def touch(which: str, claim: str = "", value: str = "") -> dict[str, str] | None
 def seen_before_cycle(
     entries: Iterable[Entry], changes: Iterable[Change]
 ) -> Mapping[str, int] | None:
-    """Return how often each rule had been seen when the present cycle began; None in the first."""
-    opened_at = max((c.at for c in changes if c.seen_before is not None), default=None)
-    if opened_at is None:
+    """Return how often each rule had been seen when the present cycle began.
+
+    None where that stays as it is noted: in the first cycle, after a merge in a later one, and in
+    one that is longer than retention.
+    """
+    opened = [change for change in changes if change.seen_before is not None]
+    # Of a lead that was joined, each part began its cycle at another time: that can't be told.
+    if not opened or opened[-1].kind is not ChangeKind.STAGE:
         return None
-    earlier = (entry for entry in entries if entry.received_at <= opened_at)
-    return Multiset(payment.rule for entry in earlier for payment in entry.paid)
+    opened_at, kept = opened[-1].at, list(entries)
+    # Nor can it of those that only a sum is left of.
+    if any(entry.is_carried and entry.received_at > opened_at for entry in kept):
+        return None
+    seen = Multiset[str]()
+    for payment in (p for entry in kept if entry.received_at <= opened_at for p in entry.paid):
+        seen[payment.rule] += payment.times
+    return seen
+
+
+def seen_before_without(
+    lead: Lead,
+    other: Lead,
+    taken: Iterable[Entry],
+    changes: Iterable[Change],
+    merged_at: datetime,
+) -> Mapping[str, int] | None:
+    """Return how often rules had been seen before the cycle, without an identity's entries.
+
+    `other` is that identity, as it became part of the lead at `merged_at`. None in the first cycle.
+    """
+    opened_at = max(
+        (c.at for c in changes if c.kind is ChangeKind.STAGE and c.seen_before is not None),
+        default=merged_at,
+    )
+    gone: Mapping[str, int] = other.seen_before
+    if opened_at > merged_at:
+        earlier = (entry for entry in taken if entry.received_at <= opened_at)
+        gone = Multiset(payment.rule for entry in earlier for payment in entry.paid)
+    rest = {rule: max(n - gone.get(rule, 0), 0) for rule, n in lead.seen_before.items()}
+    return rest or None
 
 
 # What a lead is worth

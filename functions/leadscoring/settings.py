@@ -29,6 +29,8 @@ class Settings:
     topic_arn: str
     spool_url: str
     source: str
+    with_contact: bool
+    api_url: str = ""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
@@ -40,6 +42,9 @@ class Settings:
                 topic_arn=variables["TOPIC_ARN"],
                 spool_url=variables["SPOOL_URL"],
                 source=variables["EVENT_SOURCE"],
+                with_contact=variables["CONTACT_DATA"] == "full",
+                # Only who makes messages with links is told it.
+                api_url=variables.get("API_URL", ""),
             )
         except KeyError as error:
             raise MissingSetting(f"environment variable {error} is not set") from error

@@ -2,26 +2,29 @@
 
 import secrets
 import time
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from leadscoring import items
-from leadscoring.criteria import BEYOND_MQL
+from leadscoring.erasing import Erasing
+from leadscoring.identities import Identities
 from leadscoring.interaction import to_text
-from leadscoring.items import numbered
+from leadscoring.items import SHARDS, numbered
 from leadscoring.keys import Keys
 from leadscoring.lead import Change, Lead
 from leadscoring.ledger import Ledger, Outdated
-from leadscoring.model import MQL
-from leadscoring.table import Image, Page, Refused, Table, Words, adds, plain
+from leadscoring.scoring import Claims
+from leadscoring.table import Action, Image, Page, Refused, Table, Words, adds, plain
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-PENDING_SHARDS = 8
+_KEY_BYTES = 32
+_LEAD = "sk = :sk AND attribute_not_exists(merged_into)"
+_ALIVE = f"{_LEAD} AND attribute_not_exists(erased_at)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,14 @@ class OutboxKey:
         return cls(pk.removeprefix("LEAD#"), int(sk.removeprefix("OUTBOX#")))
 
 
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A message still to be published, and whether that needs the lead's consent."""
+
+    text: str
+    needs_consent: bool
+
+
 class Store:
     """The table of one stack."""
 
@@ -49,7 +60,9 @@ class Store:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._table = Table(dynamodb, table_name, budget_seconds=budget_seconds, sleep=sleep)
-        self.ledger = Ledger(self._table)
+        self.identities = Identities(self._table)
+        self.ledger = Ledger(self._table, self.identities)
+        self.erasing = Erasing(self._table, self.identities)
 
     def keys(self) -> Keys:
         """Return the stack's keys, made when they are first asked for."""
@@ -83,6 +96,15 @@ class Store:
             after = change(before)
             if after == before or self._keep_keys(before, after):
                 return after
+
+    def signing_keys(self, now: datetime) -> Keys:
+        """Return the stack's keys, one that signs links among them.
+
+        Raises:
+            Busy: the table did not take it.
+        """
+        key = secrets.token_bytes(_KEY_BYTES)
+        return self.change_keys(lambda keys: keys if keys.links else keys.with_link_key(key, now))
 
     def _keep_keys(self, before: Keys, after: Keys) -> bool:
         """Write what is new and remove what is gone; tell whether the keys still were as before."""
@@ -158,14 +180,49 @@ class Store:
         item = self._table.get(f"LEAD#{lead_id}", "LEAD")
         return None if item is None else items.lead(item)
 
+    def lead_now(self, lead_id: str) -> Lead | None:
+        """Return the lead that this one is a part of now, itself if it is none's."""
+        item = self.identities.whole(lead_id)
+        return None if item is None else items.lead(item)
+
+    def claims(self, lead_id: str) -> Claims:
+        """Return what is told of the lead, and how far each is believed."""
+        return items.claims(self._table.get(f"LEAD#{lead_id}", "LEAD") or {})
+
     def lead_of(self, image: Image) -> Lead:
         """Return the lead that a stream record's image shows, counters or not."""
         return items.lead(plain(image))
 
     def leads(self, limit: int, cursor: str | None = None) -> Page[Lead]:
         """Read on through the whole table, `limit` items further; return the leads among them."""
-        found, following = self._table.scan_page("sk = :sk", {":sk": "LEAD"}, limit, cursor)
+        found, following = self._table.scan_page(_ALIVE, {":sk": "LEAD"}, limit, cursor)
         return Page([items.lead(item) for item in found], following)
+
+    def forgotten(self, limit: int, cursor: str | None = None) -> Page[Lead]:
+        """Read on likewise; return those that are erased, or were before they began anew."""
+        were = "(attribute_exists(erased_at) OR attribute_exists(generation_started_at))"
+        condition = f"{_LEAD} AND {were}"
+        found, following = self._table.scan_page(condition, {":sk": "LEAD"}, limit, cursor)
+        return Page([items.lead(item) for item in found], following)
+
+    def leads_in(self, part: int, parts: int) -> Iterator[Lead]:
+        """Return the leads in one of so many parts of the table, about as they are now."""
+        for item in self._table.scan_part(_ALIVE, {":sk": "LEAD"}, part, parts):
+            yield items.lead(item)
+
+    def guarded_until(self) -> int | None:
+        """Return the minute up to which the rolling scan has come, None before its first."""
+        item = self._table.get("SWEEP", "SWEEP")
+        return None if item is None else int(item["minute"])
+
+    def note_guarded(self, minute: int) -> None:
+        """Note how far the rolling scan has come; nobody who is slower takes it back."""
+        words = Words()
+        name, value = words.name("minute"), words.value(minute)
+        condition = f"attribute_not_exists({name}) OR {name} < {value}"
+        noted = self._table.update(("SWEEP", "SWEEP"), f"SET {name} = {value}", condition, words)
+        with suppress(Refused):
+            self._table.write([noted])
 
     def leads_at(self, stage: str, limit: int, cursor: str | None = None) -> Page[Lead]:
         """Return the leads at `mql` or beyond, those longest there first.
@@ -191,71 +248,101 @@ class Store:
 
     # Changes and their messages
 
-    def commit(self, change: Change, revision: int, message: str) -> None:
+    def commit(
+        self,
+        change: Change,
+        revision: int,
+        message: str,
+        due_at: datetime,
+        *,
+        needs_consent: bool = False,
+    ) -> None:
         """Move the lead, enter the change into its ledger and put the message into the outbox.
 
-        All three or none, on condition that the lead is still at `revision`.
+        All three or none, on condition that the lead is still at `revision`. At `due_at` its timer
+        rings next. A message that needs consent is not published once the lead has objected.
 
         Raises:
             Outdated: it is not; decide again on the lead that the error brings.
             Busy: the table did not take it.
         """
         words = Words()
-        at = to_text(change.at)
-        sets: dict[str, Any] = {"stage": change.to_stage, "cycle": change.cycle}
-        listed = {"by_stage": change.to_stage, "stage_since": at, "gate": change.gate}
-        if change.to_stage == MQL or change.to_stage in BEYOND_MQL:
-            sets |= {name: value for name, value in listed.items() if value}
-        if change.seen_before is not None:
-            sets["seen_before"] = change.seen_before
+        sets, removed = items.after(change)
+        sets |= items.timer(change.lead_id, due_at)
         assignments = [f"{words.name(name)} = {words.value(value)}" for name, value in sets.items()]
-        removed = [words.name(name) for name in listed if name not in sets]
+        gone = [words.name(name) for name in removed]
         added = adds({"revision": 1, "changes": 1}, words)
         lead = self._table.update(
             (f"LEAD#{change.lead_id}", "LEAD"),
             f"ADD {added} SET {', '.join(assignments)}"
-            + (f" REMOVE {', '.join(removed)}" if removed else ""),
+            + (f" REMOVE {', '.join(gone)}" if gone else ""),
             f"revision = {words.value(revision)}",
             words,
         )
-        outbox = {
-            "pk": f"LEAD#{change.lead_id}",
-            "sk": numbered("OUTBOX", change.number),
-            "message": message,
-            "pending": str(zlib.crc32(change.lead_id.encode()) % PENDING_SHARDS),
-            "pending_since": at,
-        }
+        outbox = items.outbox_item(change, message, needs_consent=needs_consent)
+        told = (items.change_item(change), outbox)
+        self._write_at(lead, [self._table.put_new(item) for item in told])
+
+    def _write_at(self, lead: Action, others: Sequence[Action]) -> None:
+        """Write all or none; raise `Outdated` if the lead has moved on."""
         try:
-            self._table.write(
-                [lead, self._table.put_new(items.change_item(change)), self._table.put_new(outbox)]
-            )
+            self._table.write([lead, *others])
         except Refused as refused:
-            if (current := refused.blockers[0]) is None:
+            if not (current := refused.blockers[0]):
                 raise
             raise Outdated(items.lead(current)) from None
 
-    def outbox_message(self, key: OutboxKey) -> str | None:
+    def due(self, now: datetime, most: int) -> list[str]:
+        """Return ids of leads whose timer has rung: of each shard the oldest, at most so many."""
+        found: list[str] = []
+        for shard in range(SHARDS):
+            rung, _ = self._table.query_page(
+                "due = :shard AND due_at <= :now",
+                {":shard": str(shard), ":now": to_text(now)},
+                most,
+                cursor=None,
+                index="due",
+            )
+            found += (item["pk"].removeprefix("LEAD#") for item in rung)
+        return found
+
+    def set_timer(self, lead: Lead, due_at: datetime) -> None:
+        """Let the lead's timer ring then; leave it to whoever else if the lead has moved on."""
+        words = Words()
+        sets = items.timer(lead.id, due_at)
+        assignments = [f"{words.name(name)} = {words.value(value)}" for name, value in sets.items()]
+        condition = f"revision = {words.value(lead.revision)}"
+        key = (f"LEAD#{lead.id}", "LEAD")
+        update = self._table.update(key, f"SET {', '.join(assignments)}", condition, words)
+        with suppress(Refused):
+            self._table.write([update])
+
+    def pending_message(self, key: OutboxKey) -> Pending | None:
         """Return the message still to be published, or None once it is settled."""
         item = self._table.get(f"LEAD#{key.lead_id}", numbered("OUTBOX", key.number))
-        return None if item is None else str(item["message"])
+        return None if item is None else Pending(item["message"], "needs_consent" in item)
 
     def settle(self, key: OutboxKey, message_id: str, now: datetime) -> None:
         """Note on the change when and as what it was published, and delete the outbox item."""
-        pk = f"LEAD#{key.lead_id}"
         words = Words()
-        noted = self._table.update(
-            (pk, numbered("CHANGE", key.number)),
-            f"SET published_at = if_not_exists(published_at, {words.value(to_text(now))}),"
-            f" published_as = {words.value(message_id)}",
-            "attribute_exists(pk)",
-            words,
-        )
+        at = f"published_at = if_not_exists(published_at, {words.value(to_text(now))})"
+        self._empty(key, f"SET {at}, published_as = {words.value(message_id)}", words)
+
+    def withhold(self, key: OutboxKey, why: str) -> None:
+        """Note on the change why it is never published, and delete the outbox item."""
+        words = Words()
+        self._empty(key, f"SET published_as = {words.value(f'withheld: {why}')}", words)
+
+    def _empty(self, key: OutboxKey, noted: str, words: Words) -> None:
+        pk = f"LEAD#{key.lead_id}"
+        change = (pk, numbered("CHANGE", key.number))
+        settled = self._table.update(change, noted, "attribute_exists(pk)", words)
         emptied = self._table.delete((pk, numbered("OUTBOX", key.number)))
-        self._table.write([noted, emptied])
+        self._table.write([settled, emptied])
 
     def pending(self, before: datetime) -> Iterator[OutboxKey]:
         """Return the outbox items put there before this instant, the oldest of each shard first."""
-        for shard in range(PENDING_SHARDS):
+        for shard in range(SHARDS):
             for item in self._table.query(
                 "pending = :shard AND pending_since < :before",
                 {":shard": str(shard), ":before": to_text(before)},

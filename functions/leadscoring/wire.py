@@ -5,9 +5,9 @@ What Segment calls what: https://segment.com/docs/connections/spec/
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -22,6 +22,7 @@ from pydantic.alias_generators import to_camel
 
 from leadscoring import campaign
 from leadscoring.interaction import Identity, IdentityKind, Interaction, to_millisecond
+from leadscoring.lifecycle import BY_DEFAULT, Decision, DecisionKind
 from leadscoring.model import PAGE_VIEWED, Model, Points
 from leadscoring.request import (
     BATCH_MESSAGES,
@@ -58,7 +59,14 @@ _NAMES: Mapping[str, str] = {
 _KINDS = ("track", *_NAMES)
 # What a client says anew when it sends a message again.
 _OF_DELIVERY = ("sentAt", "writeKey", "_metadata")
+ID_CHARACTERS = 256
+
 _GROUP = "group."
+# Only these say that their names are one person's: https://segment.com/docs/connections/spec/identify/
+_JOINING = ("identify", "alias")
+# Segment's browser SDK waits at least so long before it sends again what was not answered, and then
+# under the name that the visitor has by now.
+_SENT_AGAIN_AFTER = timedelta(seconds=1)
 _TRAIT_CHARACTERS = 256
 _TRAIT_NUMBER = 2**53
 
@@ -81,9 +89,11 @@ def _or_none(value: object) -> object:
 
 type _Instant = Annotated[datetime, AfterValidator(_in_utc)]
 type _Id = Annotated[
-    Annotated[str, StringConstraints(max_length=256)] | None, BeforeValidator(_or_none)
+    Annotated[str, StringConstraints(max_length=ID_CHARACTERS)] | None, BeforeValidator(_or_none)
 ]
 type _Table = dict[str, Any] | None
+type Reason = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
+type Author = Annotated[str, StringConstraints(max_length=200)] | None
 
 
 class Context(BaseModel):
@@ -129,21 +139,25 @@ class Message(_Document):
     original_timestamp: _Instant | None = None
     sent_at: _Instant | None = None
 
-    def identity(self, kind: str) -> Identity:
-        """Return the first name that the message gives its lead, an e-mail before all others."""
+    def identities(self, kind: str) -> list[Identity]:
+        """Return the names that the message gives its lead, an e-mail before all others."""
         in_context = self.context.traits if self.context else None
         # The traits of a group are the company's: so is an e-mail among them.
         mine = None if kind == "group" else self.traits
-        for table in (mine, in_context, self.properties):
-            if address := _email((table or {}).get("email")):
-                return address
-        if self.user_id:
-            return Identity.of_user_id(self.user_id)
-        if self.anonymous_id:
-            return Identity(IdentityKind.ANONYMOUS_ID, self.anonymous_id)
-        raise Invalid(
-            "invalid", "userId", "a message names its lead: userId, anonymousId or an e-mail"
-        )
+        told = (_email((table or {}).get("email")) for table in (mine, in_context, self.properties))
+        names = [
+            next(filter(None, told), None),
+            Identity.of_user_id(self.user_id) if self.user_id else None,
+            *(
+                Identity(IdentityKind.ANONYMOUS_ID, name) if name else None
+                for name in (self.anonymous_id, self.previous_id if kind == "alias" else None)
+            ),
+        ]
+        found = list(dict.fromkeys(name for name in names if name))
+        if not found:
+            message = "a message names its lead: userId, anonymousId or an e-mail"
+            raise Invalid("invalid", "userId", message)
+        return found
 
     def interaction_name(self, kind: str) -> str:
         """Return what the interaction is called in rules."""
@@ -190,9 +204,43 @@ class Adjustment(_Document):
 
     points: Points
     dimension: str
-    reason: Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
-    author: Annotated[str, StringConstraints(max_length=200)] | None = None
+    reason: Reason
+    author: Author = None
     message_id: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
+
+
+class Ruling(_Document):
+    """What somebody decided on a lead, and why."""
+
+    decision: DecisionKind
+    reason: Reason | None = None
+    author: Author = None
+    request_id: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
+
+
+class Merging(_Document):
+    """Which other lead is the same person, by its id or its e-mail, and how somebody knows."""
+
+    other: Annotated[str, StringConstraints(max_length=ID_CHARACTERS)] | None = None
+    email: Annotated[str, StringConstraints(max_length=ID_CHARACTERS)] | None = None
+    reason: Reason
+    author: Author = None
+
+    def other_id(self, key: bytes) -> str:
+        """Return the id of the other lead; raise `Invalid` if none is named."""
+        if self.other:
+            return self.other
+        if identity := _email(self.email):
+            return identity.lead_id(key)
+        raise Invalid("invalid", "other", "name the other lead by its id, or by its email")
+
+
+class Unmerging(_Document):
+    """Which identity is another person, and how somebody knows."""
+
+    identity: Annotated[str, StringConstraints(min_length=1, max_length=ID_CHARACTERS)]
+    reason: Reason
+    author: Author = None
 
 
 class Batch(_Document):
@@ -291,6 +339,28 @@ def read_adjustment(
     )
 
 
+def read_decision(document: dict[str, Any], principal: str, request_id: str) -> Decision:
+    """Return what somebody decided on a lead, by AWS's own word and, if they say so, for whom.
+
+    Raises:
+        Invalid: it is no decision, or one that needs a reason and has none.
+    """
+    given = Ruling.parse(document)
+    if given.reason is None and given.decision not in BY_DEFAULT:
+        raise Invalid("invalid", "reason", f"say why, to {given.decision} a lead")
+    return Decision(
+        kind=given.decision,
+        why=given.reason or BY_DEFAULT[given.decision],
+        who=said_by(principal, given.author),
+        request_id=given.request_id or request_id,
+    )
+
+
+def said_by(principal: str, author: str | None) -> str:
+    """Return who it was, by AWS's own word and, if they say so, for whom."""
+    return f"{author} ({principal})" if author else principal
+
+
 def _parse_batch(document: dict[str, Any]) -> Batch:
     batch = Batch.parse(document)
     if len(batch.batch) > BATCH_MESSAGES:
@@ -330,18 +400,28 @@ def _interaction(
     context = message.context.model_dump(exclude={"campaign"}) if message.context else {}
     properties = message.told_properties(kind)
     came_by = campaign.of(document.get("context") or {}, properties)
+    identity, *also = message.identities(kind)
+    occurred_at = message.occurred_at(sent_at, arrival, model)
+    joins = kind in _JOINING
+    may_be_again = not joins and arrival.received_at - occurred_at >= _SENT_AGAIN_AFTER
     return Interaction(
         message_id=message.message_id or generated,
-        identity=message.identity(kind),
+        identity=identity,
         name=message.interaction_name(kind),
-        occurred_at=message.occurred_at(sent_at, arrival, model),
+        occurred_at=occurred_at,
         received_at=to_millisecond(arrival.received_at),
         trust=arrival.trust,
         fingerprint=content,
         properties=properties,
         traits=known_traits(message.told_traits(kind), model),
         context={**context, "campaign": came_by} if came_by else context,
+        also=tuple(also) if joins else (),
+        earlier=_anonymous(also) if may_be_again else None,
     )
+
+
+def _anonymous(names: Iterable[Identity]) -> Identity | None:
+    return next((name for name in names if name.kind is IdentityKind.ANONYMOUS_ID), None)
 
 
 def _email(value: object) -> Identity | None:

@@ -39,7 +39,7 @@ def main() -> int:
     warnings.filterwarnings("ignore", module="moto")
     stopping, wake = threading.Event(), threading.Event()
     replaying = Replaying("none" if sample == "none" else "running")
-    with local_stack() as stack:
+    with local_stack(_url(listening)) as stack:
         server = _Server(uvicorn.Config(application(stack, replaying, wake), log_level="warning"))
         threads = [threading.Thread(target=_pump, args=(stack, wake, stopping))]
         threads += [
@@ -70,8 +70,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         for listening in sockets or []:
-            address, port = listening.getsockname()
-            console.print(f"ready http://{address}:{port}")
+            console.print(f"ready {_url(listening)}")
         for thread in self.threads:
             thread.start()
 
@@ -82,6 +81,11 @@ def _listen(port: int) -> socket.socket:
     listening.bind(("127.0.0.1", port))
     listening.listen()
     return listening
+
+
+def _url(listening: socket.socket) -> str:
+    address, port = listening.getsockname()
+    return f"http://{address}:{port}"
 
 
 def _pump(stack: LocalStack, wake: threading.Event, stopping: threading.Event) -> None:

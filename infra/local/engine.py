@@ -2,8 +2,9 @@
 
 moto runs requests of several threads into each other, backs up a whole table for each transaction
 and sorts a whole table for each query. Here one request runs at a time, a cancelled transaction
-gives back only the rows it touched, a query looks at its own partition or sparse index, and stream
-records and queues go by the time that the clock tells.
+gives back only the rows it touched, a query looks at its own partition or sparse index, stream
+records and queues go by the time that the clock tells, and a filter policy on the body reads what
+its subscriber would get.
 """
 
 import copy
@@ -28,6 +29,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID, botocore_stubber
 from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
+from moto.sns.models import Subscription
 from moto.sqs.models import sqs_backends
 
 from infra.local.gateway import Answer, Request
@@ -69,6 +71,7 @@ def engine() -> Iterator[None]:
     transact_write_items = DynamoDBBackend.transact_write_items
     query = Table.query
     query_signature = inspect.signature(query)
+    publish = Subscription.publish
 
     def one_at_a_time(stubber: BotocoreStubber, request: Any) -> Any:
         with _lock:
@@ -94,6 +97,17 @@ def engine() -> Iterator[None]:
         with patch.object(table, "all_items", lambda: found):
             return query(table, *args, **kwargs)
 
+    def as_delivered(
+        subscription: Subscription,
+        message: str,
+        *args: Any,
+        message_structure: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if message_structure == "json":
+            message = subscription._parse_message_structure(message, subscription.protocol)
+        publish(subscription, message, *args, **kwargs)
+
     # A table in memory is many objects that stay: looking for garbage less often saves a tenth.
     gc.set_threshold(50_000, 20, 100)
     with ExitStack() as changed:
@@ -101,6 +115,7 @@ def engine() -> Iterator[None]:
         changed.enter_context(patch.object(BotocoreStubber, "process_request", one_at_a_time))
         changed.enter_context(patch.object(DynamoDBBackend, "transact_write_items", by_row))
         changed.enter_context(patch.object(Table, "query", by_partition))
+        changed.enter_context(patch.object(Subscription, "publish", as_delivered))
         # moto's own backup is a deep copy of the table: with ours it has nothing left to do.
         changed.enter_context(
             patch.object(Table, "__deepcopy__", lambda table, _memo: table, create=True)

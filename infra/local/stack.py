@@ -44,6 +44,7 @@ _ENVIRONMENT = {
     "AWS_DEFAULT_REGION": _REGION,
     "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled",
     "EVENT_SOURCE": "urn:mqlambda:local",
+    "CONTACT_DATA": os.environ.get("CONTACT_DATA", "full"),
     "POWERTOOLS_LOG_LEVEL": os.environ.get("POWERTOOLS_LOG_LEVEL", "WARNING"),
 }
 _EMF_PRINT = "aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch.print"
@@ -161,7 +162,8 @@ class LocalStack:
         """Return all leads with score and stage, as the private API shows them."""
         private = self.functions["leads"].module
         now = engine.now()
-        found = [private.summary(private.store.lead_of(i), now) for i in self.items("LEAD")]
+        known = (private.store.lead_of(item) for item in self.items("LEAD"))
+        found = [private.summary(lead, now) for lead in known if lead.is_one]
         leads: list[dict[str, Any]] = json.loads(as_json(found))
         return [{**lead, "score": lead["scorecard"]["score"]} for lead in leads]
 
@@ -229,11 +231,11 @@ class LocalStack:
 
 
 @contextmanager
-def local_stack() -> Iterator[LocalStack]:
-    """Run a fresh stack until the end of the block."""
+def local_stack(api_url: str = "http://127.0.0.1:8000") -> Iterator[LocalStack]:
+    """Run a fresh stack until the end of the block; the links in its messages lead to `api_url`."""
     logging.getLogger("moto").setLevel(logging.ERROR)
     with ExitStack() as running:
-        running.enter_context(patch.dict(os.environ, _ENVIRONMENT))
+        running.enter_context(patch.dict(os.environ, {**_ENVIRONMENT, "API_URL": api_url}))
         running.enter_context(engine.engine())
         metrics: collections.Counter[str] = collections.Counter()
         running.enter_context(patch(_EMF_PRINT, partial(_count, metrics), create=True))

@@ -5,11 +5,13 @@ import copy
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
+from time import sleep
 from typing import Annotated, Any
 
 import typer
@@ -22,11 +24,14 @@ from infra.workbench import (
     correcting,
     doctoring,
     explaining,
+    forgetting,
     importing,
     keychain,
     linking,
     linting,
     rescoring,
+    resending,
+    subscribing,
     verifying,
 )
 from infra.workbench.columns import Wording
@@ -34,9 +39,11 @@ from infra.workbench.connection import LOCAL_URL, Connection, NoConnection, expl
 from infra.workbench.doctoring import Examination, Result
 from infra.workbench.history import History, Unreadable
 from infra.workbench.journal import Journal, Unwritable
+from infra.workbench.subscribing import Protocol
 from infra.workbench.visitor import Visitor
-from leadscoring import answers
+from leadscoring import answers, exporting, notice
 from leadscoring.faults import NAME
+from leadscoring.forgetting import Forgetter
 from leadscoring.interaction import normalise_email
 from leadscoring.keys import KeyChangeError
 from leadscoring.lint.lock import LockError
@@ -51,7 +58,11 @@ from leadscoring.table import Busy
 _TOLD = (
     *(NoConnection, LockError, ModelError, Busy),
     *(explaining.UnknownLead, rescoring.Backward, Unreadable, Unwritable),
-    *(KeyChangeError, linking.NotAnAddress, Invalid),
+    *(KeyChangeError, linking.NotAnAddress, Invalid, subscribing.NoSubscription),
+)
+
+_FILTER = typer.Option(
+    "--filter", metavar="NAME", help="A policy of docs/subscribers.md, or a file like one of them."
 )
 
 # What is shown may hold what strangers sent: it is printed as it is.
@@ -423,7 +434,9 @@ def import_(
     entering, into = None, ""
     if connection:
         into = connection.table_name
-        entering = importing.Entering(connection.store(), model, most_promotions)
+        entering = importing.Entering(
+            connection.store(), model, connection.sender(), most_promotions
+        )
     journal = Journal.beside(file, history.key(into), dry_run=dry_run)
     workbench.say(importing.foreword(history, journal, most_promotions))
     with workbench.measuring("lines", history.lines) as count:
@@ -544,7 +557,7 @@ def link(
     if (url := base_url or connection.api_url) is None:
         raise NoConnection("the stack does not say where its API answers: give `--base-url`")
     now = _now()
-    keys = linking.signing_keys(connection.store(), now)
+    keys = connection.store().signing_keys(now)
     mailing = linking.Mailing(url, target, campaign, source, _instant(sent_at) or now, valid_days)
     made = linking.make(mailing, linking.readers(emails), keys)
     workbench.print_json([asdict(one) for one in made])
@@ -567,6 +580,172 @@ def snippet(
     workbench.print_json({"tag": tag})
     if not workbench.json:
         _console(soft_wrap=True).print(tag)
+
+
+@app.command()
+def subscribe(
+    ctx: typer.Context,
+    protocol: Protocol,
+    endpoint: Annotated[str, typer.Argument(help="An ARN, an https:// address, an e-mail.")],
+    *,
+    filter_: Annotated[str | None, _FILTER] = None,
+) -> None:
+    """Let somebody hear what becomes of leads: all of it, or what a filter lets through."""
+    workbench: Workbench = ctx.obj
+    topic = workbench.connection().topic()
+    attributes = subscribing.filtered(filter_)
+    arn = subscribing.subscribe(topic, protocol, endpoint, attributes)
+    left = subscribing.what_is_left(topic, protocol, endpoint)
+    workbench.print_json({"subscription": arn, "next": left})
+    if not workbench.json:
+        _console(soft_wrap=True).print(f"{arn}\n{left}")
+
+
+@app.command()
+def listen(
+    ctx: typer.Context,
+    *,
+    filter_: Annotated[str | None, _FILTER] = None,
+    most: Annotated[int | None, typer.Option(min=1, help="End after so many messages.")] = None,
+) -> None:
+    """Show what is published from now on, until Ctrl-C; with `--json` one message a line.
+
+    It hears through a queue of its own, which is gone at the end.
+    """
+    workbench: Workbench = ctx.obj
+    topic = workbench.connection().topic()
+    with (
+        suppress(KeyboardInterrupt),
+        subscribing.listening(topic, subscribing.filtered(filter_)) as url,
+    ):
+        workbench.say("listening; Ctrl-C ends it")
+        for message in islice(subscribing.heard(topic, url, _wait), most):
+            said = message.model_dump_json() if workbench.json else f"\n{notice.text(message)}"
+            _console(soft_wrap=True).print(said)
+
+
+@app.command()
+def resend(
+    ctx: typer.Context,
+    *,
+    since: Annotated[str, typer.Option(help="What was published for changes from then on.")],
+    lead: Annotated[
+        str | None, typer.Option(metavar="WHO", help="Of this lead alone: named as in `explain`.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count what would be sent; send nothing.")
+    ] = False,
+) -> None:
+    """Publish again what was published, for subscribers that lost it.
+
+    The messages are made from the ledger, under the same ids, times and types: subscribers that
+    have them recognise them. Without --lead this reads the whole table once.
+    """
+    workbench: Workbench = ctx.obj
+    connection = workbench.connection()
+    store, publisher = connection.store(), connection.topic().publisher()
+    again = resending.messages(
+        store,
+        Model.load(MODEL_FILE),
+        connection.sender(),
+        _instant(since) or _now(),
+        explaining.find(store, lead) if lead else None,
+    )
+    counts: collections.Counter[str] = collections.Counter()
+    with workbench.counting("messages") as count:
+        for message in again:
+            if not dry_run:
+                publisher.publish(message)
+            counts[message.type] += 1
+            count()
+    workbench.print_json({"dry_run": dry_run, "messages": counts})
+    done = "would be sent" if dry_run else "were sent"
+    workbench.say(f"{counts.total():,} messages {done} again, under their own ids")
+
+
+def _wait() -> None:
+    sleep(1)
+
+
+@app.command()
+def erase(
+    ctx: typer.Context,
+    who: Annotated[str, typer.Argument(help="An e-mail, a user id, an anonymous id, a lead's id.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether you mean it.")] = False,
+) -> None:
+    """Erase a lead and all that was merged into it, and say what remains where.
+
+    There is no way back. The stack takes it away and tells its subscribers; run it again to see
+    whether that is done.
+    """
+    workbench: Workbench = ctx.obj
+    connection = workbench.connection()
+    store = connection.store()
+    lead = explaining.find(store, who)
+    if not yes:
+        typer.confirm(f"Erase the lead {lead.id} for ever?", abort=True, err=True)
+    forgetter = Forgetter(store, Model.load(MODEL_FILE), connection.sender())
+    receipt = forgetter.erase(lead.id, _now())
+    workbench.print_json(receipt)
+    if receipt:
+        workbench.say(forgetting.shown(receipt))
+
+
+@app.command()
+def export(
+    ctx: typer.Context,
+    who: Annotated[str, typer.Argument(help="An e-mail, a user id, an anonymous id, a lead's id.")],
+) -> None:
+    """Print all that is known of a lead as JSON, for the person it is about."""
+    workbench: Workbench = ctx.obj
+    store = workbench.store()
+    lead = store.lead_now(explaining.find(store, who).id)
+    if lead is None or lead.erased_at:
+        raise explaining.UnknownLead(f"the lead {who} is erased")
+    print(answers.as_json(exporting.export(store, lead), indent=2))
+
+
+@app.command()
+def restore_check(
+    ctx: typer.Context,
+    table: Annotated[str, typer.Argument(help="The table that the restore made.")],
+    *,
+    messages: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="Erasures as a subscriber heard them, one a line."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count who came back; write nothing.")
+    ] = False,
+) -> None:
+    """Erase again from a restored table whom the restore has brought back.
+
+    Who was erased since then, the stack's own table knows by its tombstones. Where that is lost,
+    a subscriber's `mqlambda.lead.erased.v1` messages say it. It exits with 1 if anybody is left.
+    """
+    workbench: Workbench = ctx.obj
+    connection = workbench.connection()
+    restored = Store(connection.dynamodb, table)
+    if messages:
+        with messages.open(encoding="utf-8") as lines:
+            erased = list(forgetting.in_messages(lines))
+    else:
+        erased = list(forgetting.in_table(connection.store()))
+    with workbench.counting("erased ids") as count:
+        outcome = forgetting.restore_check(
+            erased,
+            restored,
+            Forgetter(restored, Model.load(MODEL_FILE), connection.sender()),
+            _now(),
+            dry_run=dry_run,
+            progress=count,
+        )
+    workbench.print_json({"table": table, "dry_run": dry_run, **asdict(outcome)})
+    workbench.say(forgetting.outcome_shown(outcome, dry_run=dry_run))
+    raise typer.Exit(bool(outcome.left))
 
 
 def _now() -> datetime:

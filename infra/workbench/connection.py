@@ -1,20 +1,26 @@
 """The way to a stack's table: with the caller's own credentials, or into the local stack."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from botocore import exceptions
 from botocore.exceptions import BotoCoreError, ClientError
 
+from leadscoring import handover
+from leadscoring.contract import Sender
+from leadscoring.publisher import Publisher
 from leadscoring.settings import AWS_CLIENT
 from leadscoring.store import Store
 
 if TYPE_CHECKING:
     import boto3
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_sns import SNSClient
+    from mypy_boto3_sqs import SQSClient
 
 LOCAL_URL = "http://127.0.0.1:8000"
 
@@ -50,16 +56,47 @@ class NoConnection(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Topic:
+    """The topic of one stack, and clients that reach it and the queues behind it."""
+
+    arn: str
+    sns: "SNSClient"
+    sqs: "SQSClient"
+
+    def publisher(self) -> Publisher:
+        """Return what publishes to the topic."""
+        return Publisher(self.sns, self.arn)
+
+
+@dataclass(frozen=True, slots=True)
 class Connection:
-    """The table of one stack, a client that reaches it, and the address of its API."""
+    """The table of one stack, a client that reaches it, its API's address, its messages' source.
+
+    `client` makes a client of another of AWS's services, where the stack is.
+    """
 
     table_name: str
     dynamodb: "DynamoDBClient"
     api_url: str | None = None
+    source: str = "urn:mqlambda:local"
+    with_contact: bool = True
+    topic_arn: str | None = None
+    client: Callable[[str], Any] | None = None
 
     def store(self) -> Store:
         """Return the store of the table."""
         return Store(self.dynamodb, self.table_name)
+
+    def sender(self) -> Sender:
+        """Return who speaks as the stack's own functions do."""
+        links = handover.linking(self.api_url or "", self.store().signing_keys)
+        return Sender(self.source, self.with_contact, links)
+
+    def topic(self) -> Topic:
+        """Return the stack's topic; raise `NoConnection` if it does not say which that is."""
+        if self.topic_arn is None or self.client is None:
+            raise NoConnection("the stack has no output `TopicArn`: is its deployment complete?")
+        return Topic(self.topic_arn, self.client("sns"), self.client("sqs"))
 
     @classmethod
     def local(cls, url: str = LOCAL_URL) -> Self:
@@ -117,18 +154,26 @@ class Connection:
                 f"there is no stack {stack_name} in {cloudformation.meta.region_name}: give the "
                 "name that it was deployed under, or set AWS_DEFAULT_REGION"
             ) from error
-        outputs = {
-            output["OutputKey"]: output["OutputValue"]
-            for stack in found.get("Stacks", [])
-            for output in stack.get("Outputs", [])
-        }
+        (stack,) = found.get("Stacks", [])
+        outputs = {o["OutputKey"]: o["OutputValue"] for o in stack.get("Outputs", [])}
+        parameters = {p["ParameterKey"]: p["ParameterValue"] for p in stack.get("Parameters", [])}
         if "TableName" not in outputs:
             raise NoConnection(
                 f"the stack {stack_name} has no output `TableName`: give the name of an MQLambda "
                 "stack whose deployment is complete"
             )
-        dynamodb = session.client("dynamodb", **settings)
-        return cls(outputs["TableName"], dynamodb, outputs.get("ApiUrl"))
+        make: Any = session.client
+        client = partial(make, **settings)
+        name = "local" if stack_name == _LOCAL_STACK else stack_name
+        return cls(
+            outputs["TableName"],
+            client("dynamodb"),
+            outputs.get("ApiUrl"),
+            f"urn:mqlambda:{name}",
+            parameters.get("ContactData") != "thin",
+            outputs.get("TopicArn"),
+            client,
+        )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Write what is generated: schemas and examples of messages, schemas of the model and the API.
+"""Write what is generated: schemas and examples of messages, the model's, the API, the topic.
 
     python -m infra.workbench.contract
 
@@ -6,16 +6,17 @@ A test compares the files with what this would write.
 """
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from infra.workbench import model_schema, openapi
-from leadscoring import contract, explanation
-from leadscoring.contract import LeadPromoted, LeadStageChanged
+from infra.workbench import asyncapi, model_schema, openapi
+from leadscoring import explanation
+from leadscoring.contract import DecisionLinks, Message, Sender
 from leadscoring.decay import Counter
-from leadscoring.interaction import Identity, Trust, to_text
-from leadscoring.lead import Change, Entry, Lead, Payment
+from leadscoring.interaction import Identity, IdentityKind, Trust, to_text
+from leadscoring.lead import Change, ChangeKind, Entry, Explanation, Lead, Payment
 from leadscoring.model import Model
 
 MESSAGES = Path(__file__).parents[2] / "events" / "messages"
@@ -38,8 +39,19 @@ stages = [{ name = "captured" }, { name = "mql", enter.score = 100 }]
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 PAST = NOW - timedelta(days=9)
-JANE = Identity.of_email("jane@example.com")
 TRAITS = {"firstName": "Jane", "company": "Example GmbH", "employees": 120}
+JANE = Lead(
+    id=Identity.of_email("jane@example.com").lead_id(b"example"),
+    stage="nurtured",
+    email="jane@example.com",
+    traits=TRAITS,
+    first_touch={"source": "newsletter", "name": "spring", "at": to_text(PAST)},
+    last_touch={"source": "google", "medium": "cpc", "name": "e-invoicing", "at": to_text(NOW)},
+)
+VISITOR = Identity(IdentityKind.ANONYMOUS_ID, "visitor").lead_id(b"example")
+LINKS = DecisionLinks(
+    accept="https://api.example.com/d/accept", reject="https://api.example.com/d/reject"
+)
 
 
 def files() -> dict[Path, str]:
@@ -47,21 +59,39 @@ def files() -> dict[Path, str]:
     found = {
         model_schema.FILE: _text(model_schema.schema()),
         openapi.FILE: _text(openapi.document()),
+        asyncapi.FILE: _text(asyncapi.document(examples())),
     }
-    for kind, before, after in (
-        (LeadPromoted, "engaged", "mql"),
-        (LeadStageChanged, "nurtured", "engaged"),
-    ):
-        name = str(kind.model_fields["type"].default)
-        schema = kind.model_json_schema(mode="serialization")
+    for example in examples():
+        schema = type(example).model_json_schema(mode="serialization")
         schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-        example = json.loads(_example(before, after).model_dump_json())
-        found[MESSAGES / f"{name}.schema.json"] = _text(schema)
-        found[MESSAGES / f"{name}.example.json"] = _text(example)
+        found[MESSAGES / f"{example.type}.schema.json"] = _text(schema)
+        found[MESSAGES / f"{example.type}.example.json"] = _text(example.model_dump(mode="json"))
     return found
 
 
-def _example(before: str, after: str) -> contract.Message:
+def examples() -> list[Message]:
+    """Return a message of every type, all of one lead."""
+    sender = Sender("urn:mqlambda:example", links=lambda *_: LINKS)
+    engaged, mql = replace(JANE, stage="engaged"), replace(JANE, stage="mql")
+    why = _explanation(JANE)
+    return [
+        sender.message(_change(3, "engaged", "mql", "demo-requested seen 1 of 1"), engaged, why),
+        sender.message(_change(2, "nurtured", "engaged", "score 40 reached 40"), JANE, why),
+        sender.message(
+            _change(
+                *(4, "mql", "mql", "nobody has decided in time"), kind=ChangeKind.REPLY_OVERDUE
+            ),
+            mql,
+            why,
+        ),
+        sender.merge(
+            _change(5, "mql", "mql", "the same person", kind=ChangeKind.MERGED, other=VISITOR), mql
+        ),
+        sender.erasure(JANE.id, 6, NOW, [VISITOR]),
+    ]
+
+
+def _explanation(lead: Lead) -> Explanation:
     paid = [
         (_payment("webinar-attended", "engagement", 25, days=9), "Webinar Attended", 9),
         (_payment("demo-requested", "intent", 60, days=0), "Demo Requested", 0),
@@ -80,26 +110,30 @@ def _example(before: str, after: str) -> contract.Message:
         )
         for payment, name, days in paid
     ]
-    lead = Lead(
-        id=JANE.lead_id(b"example"),
-        stage=before,
-        email=JANE.email,
-        traits=TRAITS,
-        first_touch={"source": "newsletter", "name": "spring", "at": to_text(PAST)},
-        last_touch={"source": "google", "medium": "cpc", "name": "e-invoicing", "at": to_text(NOW)},
-    )
-    change = Change(
-        lead_id=lead.id,
-        number=3,
+    return explanation.explain(lead, entries, MODEL, NOW)
+
+
+def _change(
+    number: int,
+    before: str,
+    after: str,
+    why: str,
+    *,
+    kind: ChangeKind = ChangeKind.STAGE,
+    other: str | None = None,
+) -> Change:
+    return Change(
+        lead_id=JANE.id,
+        number=number,
         cycle=1,
         from_stage=before,
         to_stage=after,
-        why="demo-requested seen 1 of 1",
+        why=why,
         who=f"model {MODEL.number}",
         at=NOW,
+        kind=kind,
+        other=other,
     )
-    why = explanation.explain(lead, entries, MODEL, NOW)
-    return contract.message_of(change, lead, why, "urn:mqlambda:example")
 
 
 def _payment(rule: str, dimension: str, points: int, *, days: int) -> Payment:

@@ -29,6 +29,8 @@ class Correction:
 
     def concerns(self, entry: Entry) -> bool:
         """Tell whether the entry does not stand as it should by now."""
+        if entry.is_carried:
+            return False
         if self.since and entry.received_at < self.since:
             return False
         if self.until and entry.received_at >= self.until:

@@ -11,6 +11,7 @@ from infra.workbench.history import History, Record
 from infra.workbench.journal import Journal, Outcome
 from leadscoring import lifecycle, scoring, wire
 from leadscoring.bots import Detectors
+from leadscoring.contract import Sender
 from leadscoring.interaction import Interaction, Trust, to_millisecond
 from leadscoring.lead import Entry, Lead
 from leadscoring.ledger import Recorded
@@ -34,11 +35,11 @@ class Enough(Exception):
 class Entering:
     """Enters what leads did into one table, and brakes before too many of them are promoted."""
 
-    def __init__(self, store: Store, model: Model, most_promotions: int) -> None:
+    def __init__(self, store: Store, model: Model, sender: Sender, most_promotions: int) -> None:
         self._store = store
         self._model = model
         self._keys = store.keys()
-        self._recorder = Recorder(store, model)
+        self._recorder = Recorder(store, model, sender)
         self._most_promotions = most_promotions
         self.promotions = 0
 

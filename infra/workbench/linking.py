@@ -1,7 +1,6 @@
 """Signed e-mail links, one for each reader of a mailing."""
 
 import csv
-import secrets
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,9 +10,6 @@ from leadscoring import links
 from leadscoring.interaction import Identity
 from leadscoring.keys import Keys
 from leadscoring.links import Link
-from leadscoring.store import Store
-
-_KEY_BYTES = 32
 
 
 class NotAnAddress(ValueError):
@@ -44,12 +40,6 @@ def readers(given: Iterable[str]) -> list[str]:
     """Return the addresses given; `-` stands for those on standard input, one a line."""
     lines = (sys.stdin if one == "-" else [one] for one in given)
     return [address for part in lines for line in part if (address := line.strip())]
-
-
-def signing_keys(store: Store, now: datetime) -> Keys:
-    """Return the keys of the stack, one for links among them."""
-    key = secrets.token_bytes(_KEY_BYTES)
-    return store.change_keys(lambda keys: keys if keys.links else keys.with_link_key(key, now))
 
 
 def make(mailing: Mailing, emails: Sequence[str], keys: Keys) -> list[Made]:

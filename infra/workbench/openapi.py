@@ -15,10 +15,12 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from infra.local.template import ROOT, Route, Template
-from leadscoring.interaction import LEAD_ID_LENGTH
-from leadscoring.lead import Change, Entry, Line, Reason, Scorecard
+from leadscoring.forgetting import Receipt
+from leadscoring.identities import Part
+from leadscoring.interaction import LEAD_ID_LENGTH, Trust
+from leadscoring.lead import Change, Entry, Lead, Line, Reason, Scorecard
 from leadscoring.request import BATCH_BYTES, BATCH_MESSAGES, MESSAGE_BYTES, STATUS
-from leadscoring.wire import CALLS, Adjustment, Batch, Message
+from leadscoring.wire import CALLS, Adjustment, Batch, Merging, Message, Ruling, Unmerging
 
 FILE = ROOT / "events" / "openapi.json"
 
@@ -50,6 +52,7 @@ class LeadDetails(LeadSummary):
     note: str | None
     withheld: dict[str, int]
     changes: list[Change]
+    identities: list[Part]
 
 
 class LeadPage(TypedDict):
@@ -64,6 +67,25 @@ class LedgerPage(TypedDict):
 
     interactions: list[Entry]
     next: str | None
+
+
+class TraitTold(TypedDict):
+    """A trait's value, who told it, and when."""
+
+    value: str | float | bool
+    told_by: Trust
+    at: datetime
+
+
+class Export(TypedDict):
+    """All that is known of a lead."""
+
+    lead: Lead
+    traits: dict[str, TraitTold]
+    identities: list[Part]
+    interactions: list[Entry]
+    changes: list[Change]
+    limits: dict[str, float]
 
 
 def document() -> Json:
@@ -228,7 +250,12 @@ def _public(
 
 
 def _private(
-    summary: str, schema: str, *parameters: Json, body: Json | None = None, lead: bool = False
+    summary: str,
+    schema: str,
+    *parameters: Json,
+    body: Json | None = None,
+    lead: bool = False,
+    answers: Json | None = None,
 ) -> Callable[[Route], Described]:
     """Return how to describe a route of the private API."""
 
@@ -242,7 +269,8 @@ def _private(
             "responses": _answer(200, json=_ref(schema))
             | _answer(403, json=_ref("OfGateway"))
             | _refusals(*refused, *((413,) if body else ()))
-            | _busy(),
+            | _busy()
+            | (answers or {}),
         }
         if body:
             operation["requestBody"] = _body(body, _JSON)
@@ -261,6 +289,7 @@ _ONE_NAME: Json = {
 
 _FORM = _in_path("form", "A form of the model")
 _LINK = _in_path("token", "What `mqlambda link` signed")
+_OFFER = _in_path("token", "What a message signed, to accept or to reject its lead")
 _LINK_ANSWERS = _moved(302) | _refusals(404, page=_TEXT) | _busy(page=_TEXT)
 
 DESCRIBED: Mapping[str, Callable[[Route], Described]] = {
@@ -341,6 +370,64 @@ DESCRIBED: Mapping[str, Callable[[Route], Described]] = {
         body={"$ref": "#/components/schemas/Adjustment"},
         lead=True,
     ),
+    "POST /leads/{id}/decisions": _private(
+        "Decide on a lead, once for a request",
+        "LeadDetails",
+        body=_ref("Ruling"),
+        lead=True,
+        answers=_answer(409, json=_ref("NotPossible")),
+    ),
+    "POST /leads/{id}/merges": _private(
+        "Merge another lead into this one: they are one person",
+        "LeadDetails",
+        body=_ref("Merging"),
+        lead=True,
+    ),
+    "POST /leads/{id}/unmerges": _private(
+        "Unmerge an identity from this lead: it is another person",
+        "LeadDetails",
+        body=_ref("Unmerging"),
+        lead=True,
+        answers=_answer(409, json=_ref("Refusal409")),
+    ),
+    "DELETE /leads/{id}": _private(
+        "Erase a lead",
+        "Receipt",
+        lead=True,
+        answers=_answer(202, json=_ref("Receipt")),
+    ),
+    "POST /leads/erase": _private(
+        "Erase the lead of an e-mail, a user id or an anonymous id",
+        "Receipt",
+        body=_ONE_NAME,
+        lead=True,
+        answers=_answer(202, json=_ref("Receipt")),
+    ),
+    "GET /leads/{id}/export": _private(
+        "Export all that is known of a lead",
+        "Export",
+        lead=True,
+        answers=_refusals(413),
+    ),
+    "GET /d/{token}": _public(
+        "open_decision",
+        "Show a page that asks to confirm the decision; nothing is decided",
+        _OFFER,
+        answers=_answer(200, page=_TEXT) | _refusals(404, page=_TEXT) | _busy(page=_TEXT),
+    ),
+    "POST /d/{token}": _public(
+        "make_decision",
+        "Accept or reject the lead of a message, as the page's button does",
+        _OFFER,
+        body=_body(
+            {"type": "object", "properties": {"reason": _TEXT, "author": _TEXT}},
+            "application/x-www-form-urlencoded",
+        ),
+        answers=_answer(200, page=_TEXT)
+        | _answer(409, page=_TEXT)
+        | _refusals(400, 404, 413, 415, page=_TEXT)
+        | _busy(page=_TEXT),
+    ),
 }
 
 
@@ -363,8 +450,8 @@ class _OverHttp(GenerateJsonSchema):
 
 
 def _schemas() -> Json:
-    asked: list[Any] = [Message, Batch, Adjustment]
-    told: list[Any] = [LeadDetails, LeadPage, LedgerPage]
+    asked: list[Any] = [Message, Batch, Adjustment, Ruling, Merging, Unmerging]
+    told: list[Any] = [LeadDetails, LeadPage, LedgerPage, Receipt, Export]
     _, found = TypeAdapter.json_schemas(
         [
             *((kind, "validation", TypeAdapter(kind)) for kind in asked),
@@ -398,6 +485,12 @@ def _schemas() -> Json:
     }
     busy = {"field": {"const": ""}, "message": _TEXT}
     schemas["Refusal503"] = _object(code={"const": "busy"}, **busy)
+    schemas["NotPossible"] = _object(
+        code={"const": "not_possible"},
+        field={"const": "decision"},
+        stage={**_TEXT, "description": "Where the lead stands"},
+        message=_TEXT,
+    )
     schemas["Challenged"] = _object(plainToken=_TEXT, encryptedToken=_TEXT)
     success = {"const": True}
     schemas["Accepted"] = _object(success=success)

@@ -97,9 +97,7 @@ def rescore(
             return outcome
         if effect.changed or effect.lead.rescoring_until:
             with held(store, effect.lead.id, model, now):
-                while store.ledger.pay_again(
-                    effect.lead.id, list(store.ledger.entries(effect.lead.id)), model
-                ):
+                while store.ledger.pay_again(list(store.ledger.entries(effect.lead.id)), model):
                     pass
         outcome.count(effect)
         progress(effect)
@@ -137,7 +135,7 @@ def effect_of(
     """
     if newer := max((entry.model for entry in entries if entry.model > model.number), default=0):
         raise Backward(f"model {newer} has paid entries of this table, and this is {model.number}")
-    stood = {(entry.trust, entry.message_id): entry for entry in entries}
+    stood = {(entry.home, entry.trust, entry.message_id): entry for entry in entries}
     (before, moved_anyway), (after, moved) = (
         _judged(scoring.remember(lead, ledger), model, now) for ledger in (entries, again)
     )
@@ -147,7 +145,7 @@ def effect_of(
         changed=sum(
             replace(entry, model=old.model) != old
             for entry in again
-            if (old := stood[entry.trust, entry.message_id])
+            if (old := stood[entry.home, entry.trust, entry.message_id])
         ),
         score_before=before,
         score_after=after,

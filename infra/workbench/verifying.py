@@ -91,7 +91,7 @@ def verify_lead(
     lead, entries, allowances = read
     if report:
         report.entries += len(entries)
-        report.unknown += sum(_paid_by(entry, models) is None for entry in entries)
+        report.unknown += sum(not e.is_carried and not _paid_by(e, models) for e in entries)
     return [
         *_counters(lead, entries),
         *_allowances(lead, entries, allowances, models, now),
@@ -107,7 +107,7 @@ def repair_lead(store: Store, lead_id: str, models: Mapping[int, Model]) -> None
         for entry in store.ledger.entries(lead_id)
         if (paid_by := _paid_by(entry, models)) and list(_wrong_pay(entry, paid_by))
     ]
-    store.ledger.pay_again(lead_id, wrong, model)
+    store.ledger.pay_again(wrong, model)
     for _ in range(_TRIES):
         read = _read(store, lead_id)
         if read is None:
@@ -160,8 +160,7 @@ def _allowances(
     used = dict.fromkeys(stored, _NONE) | scoring.uses(entries)
     retention = timedelta(days=max(model.retention_days for model in models.values()))
     for allowance, amount in sorted(used.items()):
-        ends_at = Allowance.parse(allowance).ends_at
-        forgotten = allowance not in stored and ends_at and ends_at + retention < now
+        forgotten = Allowance.parse(allowance).is_forgotten(now, retention)
         if amount != stored.get(allowance, _NONE) and not forgotten:
             yield Difference(lead.id, f"limit {allowance}", stored.get(allowance, _NONE), amount)
 
@@ -176,6 +175,8 @@ def _pay(lead: Lead, entries: Iterable[Entry], models: Mapping[int, Model]) -> I
 
 def _paid_by(entry: Entry, models: Mapping[int, Model]) -> Model | None:
     """Return the model that paid the entry; or a later one that pays the same, as it was kept."""
+    if entry.is_carried:
+        return None
     if model := models.get(entry.model):
         return model
     later = (models[number] for number in sorted(models) if number > entry.model)

@@ -21,6 +21,8 @@ OPEN_TO_ALL = {
     "GET /c/{token}",
     "HEAD /c/{token}",
     "POST /hooks/{source}",
+    "GET /d/{token}",
+    "POST /d/{token}",
 }
 
 MAPPING = "AWS::Lambda::EventSourceMapping"

@@ -101,7 +101,7 @@ def write(engine: Engine, lead_id: str, models: list[Model], meanwhile: list[Mod
         store = Store(client, engine.table_name, budget_seconds=60)
         for _ in range(3):
             store.begin_rescore(lead_id, NOON)
-            store.ledger.pay_again(lead_id, list(store.ledger.entries(lead_id)), new)
+            store.ledger.pay_again(list(store.ledger.entries(lead_id)), new)
             store.end_rescore(lead_id)
 
     store = Store(client, engine.table_name)
@@ -150,7 +150,7 @@ def test_a_rescore_among_sixty_four_writers_leaves_everything_exact(engine: Engi
     lead_id = "b" * 32
     write(engine, lead_id, [BEFORE, AFTER], [AFTER])
     store = Store(engine.client(), engine.table_name)
-    while store.ledger.pay_again(lead_id, list(store.ledger.entries(lead_id)), AFTER):
+    while store.ledger.pay_again(list(store.ledger.entries(lead_id)), AFTER):
         pass
     check(engine, lead_id, AFTER)
     assert {entry.model for entry in store.ledger.entries(lead_id)} <= {BEFORE.number, AFTER.number}
@@ -162,7 +162,7 @@ def test_a_rescore_among_writers_of_the_new_model_leaves_everything_exact(engine
     for number in range(0, WRITERS, 3):
         store.ledger.record(lead_id, [act(number, turn) for turn in range(TURNS)], BEFORE)
     write(engine, lead_id, [AFTER], [AFTER])
-    while store.ledger.pay_again(lead_id, list(store.ledger.entries(lead_id)), AFTER):
+    while store.ledger.pay_again(list(store.ledger.entries(lead_id)), AFTER):
         pass
     check(engine, lead_id, AFTER)
 
@@ -174,7 +174,7 @@ def test_a_model_that_comes_back_finds_its_allowances_as_free_as_they_are(engine
     store = Store(engine.client(), engine.table_name)
     before = store.lead(lead_id)
     for model in (AFTER, back):
-        while store.ledger.pay_again(lead_id, list(store.ledger.entries(lead_id)), model):
+        while store.ledger.pay_again(list(store.ledger.entries(lead_id)), model):
             pass
         check(engine, lead_id, model)
     after = store.lead(lead_id)

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from infra.local import engine
 from infra.local.engine import clock_at
 from infra.local.gateway import Answer
-from infra.local.stack import PUBLIC_KEY, LocalStack
+from infra.local.stack import PUBLIC_KEY, SECRET_KEY, LocalStack
 from infra.workbench import linking
 from infra.workbench.linking import Mailing
 from leadscoring import settings
@@ -184,7 +184,7 @@ def form(name: str, fields: Mapping[str, str], *, in_parts: bool = False) -> Sen
 
 def link(stack: LocalStack, email: str = JANE, at: datetime = NOON - timedelta(hours=2)) -> Sent:
     """Return a click on the link of a mailing that went out at this time."""
-    keys = linking.signing_keys(Store(stack.dynamodb, stack.table_name), at)
+    keys = Store(stack.dynamodb, stack.table_name).signing_keys(at)
     mailing = Mailing("https://api.example", TARGET, "spring", "newsletter", at, valid_days=90)
     (made,) = linking.make(mailing, [email], keys)
     path = made.link.removeprefix("https://api.example")
@@ -216,6 +216,17 @@ def hook(source: str, email: str = JANE, at: datetime = NOON, **said: object) ->
     return sent.signed(at)
 
 
+def decision(stack: LocalStack, email: str = JANE) -> Sent:
+    """Return a click on the button by which somebody accepts this lead; it is handed over here."""
+    said = message("track", userId=email, event="Order Completed", messageId="makes an MQL")
+    send(stack, call("track", {"writeKey": SECRET_KEY, **said}))
+    stack.pump()
+    (promoted,) = (m for m in stack.promoted().values() if m["data"]["lead"]["email"] == email)
+    path = "/d/" + promoted["data"]["decide"]["accept"].rpartition("/")[2]
+    headers = {"content-type": URLENCODED, "user-agent": BROWSER}
+    return Sent("POST /d/{token}", path, urlencode({"author": "Sam"}).encode(), headers)
+
+
 def good_requests(stack: LocalStack, email: str = JANE) -> dict[str, Sent]:
     """Return a good request for each public address, and for each way to say it, by name."""
     kinds = sorted(SAID)
@@ -234,6 +245,8 @@ def good_requests(stack: LocalStack, email: str = JANE) -> dict[str, Sent]:
         Sent("GET /f/{form}", "/f/contact"),
         link(stack, email),
         link(stack, email).changed(route="HEAD /c/{token}"),
+        decision(stack, email),
+        decision(stack, email).changed(route="GET /d/{token}", body=b""),
         *(hook(source, email) for source in signing.SIGN),
     ]
     found = {f"{one.method} {one.path}": one for one in sent}

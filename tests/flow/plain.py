@@ -36,13 +36,18 @@ def promotions(messages: list[Message]) -> dict[str, datetime]:
     leads: dict[str, Plain] = {}
     seen: set[tuple[str, str]] = set()
     promoted: dict[str, datetime] = {}
+    owners: dict[str, str] = {}
     for message in messages:
-        email = message.get("userId")
-        name = email or message["anonymousId"]
-        if (name, message["messageId"]) in seen or email in promoted:
+        device = message.get("anonymousId")
+        name = message.get("userId") or device
+        if (name, message["messageId"]) in seen:
             continue
         seen.add((name, message["messageId"]))
-        lead = leads.setdefault(name, Plain(email))
+        email = message.get("userId") or owners.get(device)
+        lead = leads.setdefault(email or device, Plain(email))
+        if message["type"] == "identify" and device and device not in owners:
+            owners[device] = email
+            lead.earned += leads.pop(device, Plain(None)).earned
         did = {"page": "Page Viewed", "identify": "Identified"}.get(message["type"])
         did = did or message["event"]
         for rule in model["rules"]:
@@ -51,7 +56,7 @@ def promotions(messages: list[Message]) -> dict[str, datetime]:
         lead.asked_for_a_demo |= did == "Demo Requested"
         enough = lead.score(at(message), model["dimensions"]) >= 100
         if email and (enough or lead.asked_for_a_demo):
-            promoted[email] = at(message)
+            promoted.setdefault(email, at(message))
     return promoted
 
 

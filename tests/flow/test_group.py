@@ -272,9 +272,10 @@ def test_consent_given_or_withdrawn_decides_where_the_model_asks_for_it(stack: L
     email = "consent@example.com"
     identify(stack, email, {**HEAD, "consent": False})
     demo(stack, email, at=NOON + HOUR)
-    assert stages(stack, email) == ["engaged"]
+    assert stages(stack, email) == []
     identify(stack, email, {"consent": True}, at=NOON + 2 * HOUR)
-    assert stages(stack, email) == ["engaged", "mql"]
+    demo(stack, email, at=NOON + 2 * HOUR)
+    assert stages(stack, email) == ["mql"]
     identify(stack, email, {"consent": False}, at=NOON + 3 * HOUR)
 
     now = lead(stack, email=email)
@@ -300,5 +301,8 @@ def test_a_visitor_can_not_give_the_consent_that_a_server_says_is_withdrawn(
     demo(stack, email, at=NOON + HOUR)
     identify(stack, email, {"consent": True}, at=NOON + 2 * HOUR)
 
-    assert lead(stack, email=email)["traits"]["consent"] is False
-    assert stages(stack, email) == ["engaged"]
+    demo(stack, email, at=NOON + 3 * HOUR)
+
+    found = lead(stack, email=email)
+    assert (found["traits"]["consent"], found["scorecard"]["score"]) == (False, 0)
+    assert stages(stack, email) == []

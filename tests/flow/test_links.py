@@ -25,7 +25,7 @@ BROWSER = {"user-agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/201001
 
 def link(stack: LocalStack, email: str = JANE, at: datetime = NOON) -> str:
     """Send a mailing; return the path of its link."""
-    keys = linking.signing_keys(Store(stack.dynamodb, stack.table_name), at)
+    keys = Store(stack.dynamodb, stack.table_name).signing_keys(at)
     mailing = Mailing("https://api.example", TARGET, "spring", "newsletter", at, valid_days=90)
     (made,) = linking.make(mailing, [email], keys)
     return made.link.removeprefix("https://api.example")

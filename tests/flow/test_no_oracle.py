@@ -13,6 +13,7 @@ from tests.flow.attack import JANE, NOON, Sent, call, form, hook, link, message,
 from tests.flow.own_model import stack_with
 
 MOST = 3
+GONE = "erased@example.com"
 MODEL = (
     attack.MODEL
     + f"""
@@ -34,6 +35,10 @@ CRAWLER = {"user-agent": "Mozilla/5.0 (compatible; Googlebot/2.1)"}
 def shared() -> Iterator[LocalStack]:
     with stack_with(MODEL) as stack:
         attack.open_hooks(stack)
+        gone = {**message("track"), "userId": GONE, "messageId": "before"}
+        send(stack, call("track", {"writeKey": PUBLIC_KEY, **gone}), NOON)
+        stack.request("POST", "/leads/erase", {"email": GONE})
+        stack.pump()
         yield stack
 
 
@@ -65,6 +70,8 @@ def doings(name: str, said: Mapping[str, object]) -> Iterator[tuple[str, Sent]]:
             headers={"content-type": "application/json", "user-agent": ""}
         ),
     )
+    yield "erased", sent(userId=GONE)
+    yield "erased, a repeat", sent(userId=GONE, messageId="before")
     yield "staff", sent(userId="anna@ours.example")
     yield "what only a server may send", sent(userId="new@example.com", event="Order Completed")
     for number in range(2 * MOST):
@@ -90,6 +97,7 @@ def test_the_answers_were_the_same_though_what_became_of_it_was_not(shared: Loca
     assert {entry["withheld_by"] for entry in ledger(shared, email="anna@ours.example")} == {
         "staff"
     }
+    assert shared.request("POST", "/leads/find", {"email": GONE}).status == 404
 
 
 def test_a_form_gets_the_same_answer_whoever_filled_it_in(shared: LocalStack) -> None:
@@ -100,6 +108,7 @@ def test_a_form_gets_the_same_answer_whoever_filled_it_in(shared: LocalStack) ->
         "duplicate": shown(shared, good),
         "known": shown(shared, form("contact", {"email": "form@example.com"})),
         "honeypot": shown(shared, honeypot),
+        "erased": shown(shared, form("contact", {"email": GONE})),
         "staff": shown(shared, form("contact", {"email": "anna@ours.example"})),
         "crawler": shown(shared, good.changed(headers={**good.headers, **CRAWLER}), minutes=1),
         **{

@@ -14,7 +14,7 @@ from infra.local.stack import LocalStack
 from infra.workbench import openapi
 from leadscoring.request import STATUS
 from tests.flow.asking import lead
-from tests.flow.attack import JANE, good_requests, send, target
+from tests.flow.attack import JANE, form, good_requests, send, target
 
 DOCUMENT: dict[str, Any] = json.loads(openapi.FILE.read_text())
 FUNCTIONS = Path(__file__).parents[2] / "functions"
@@ -58,6 +58,8 @@ def test_a_good_request_gets_the_answer_that_is_documented(shared: LocalStack) -
         ("GET", "/leads/{id}/ledger", b""),
         ("POST", "/leads/{id}/adjustments", {"points": 5, "dimension": "intent", "reason": "met"}),
         ("POST", "/leads/{id}/adjustments", {"points": 5}),
+        ("POST", "/leads/{id}/decisions", {"decision": "reject"}),
+        ("POST", "/leads/{id}/decisions", {"decision": "reopen"}),
     ],
 )
 def test_the_private_api_answers_as_documented(
@@ -68,6 +70,15 @@ def test_the_private_api_answers_as_documented(
     shared.pump()
     asked = path.replace("{id}", lead(shared, email=JANE)["id"])
     check(shared.request(method, asked, body), method, path)
+
+
+def test_a_decision_is_answered_as_documented(shared: LocalStack) -> None:
+    send(shared, form("contact", {"email": "joe@example.com"}))
+    path = f"/leads/{lead(shared, email='joe@example.com')['id']}/decisions"
+    body = {"decision": "disqualify", "reason": "a student"}
+    answer = shared.request("POST", path, body)
+    assert answer.status == 200
+    check(answer, "POST", "/leads/{id}/decisions")
 
 
 def test_a_document_that_says_something_else_is_found(

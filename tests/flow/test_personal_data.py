@@ -268,7 +268,8 @@ def test_no_canary_is_seen_when_a_function_fails_on_a_lead(function: str) -> Non
         def fail(*_: Any, **__: Any) -> None:
             raise ValueError(f"{WHO} does not fit")
 
-        room, name = (module, "promote") if function == "promote" else (module.outbox, "deliver")
+        of_promoter = function == "promote"
+        room, name = (module.promoter, "promote") if of_promoter else (module.outbox, "deliver")
         with patch.object(room, name, fail):
             try:
                 stack.pump()

@@ -103,7 +103,8 @@ def labelled(said: dict[str, Any]) -> dict[str, Any]:
     if said["type"] != "group":  # whose traits are the company's
         tables.insert(0, said["traits"])
     emails = (str(table.get("email")) for table in tables if "@" in str(table.get("email")))
-    name = next(emails, said.get("userId") or f"anonymous {said.get('anonymousId')}")
+    unknown = said.get("anonymousId") or (said["type"] == "alias" and said["previousId"])
+    name = next(emails, said.get("userId") or f"anonymous {unknown}")
     return {**said, "messageId": f"{said['messageId']} {name}"}
 
 
@@ -141,12 +142,12 @@ def test_no_sequence_of_public_messages_does_what_only_a_server_may(
             assert json.loads(item[f"trait:{trait}"]["M"]["value"]["S"]) == value
         assert item["pk"] == before[email]["pk"]
         assert "merged_into" not in item
-    _nobody_was_joined(shared)
+    _nobody_known_was_joined(shared)
     _only_servers_are_paid_for_what_is_theirs(shared)
 
 
-def _nobody_was_joined(stack: LocalStack) -> None:
-    """Check that each ledger holds what names one person, and each person's stands in one."""
+def _nobody_known_was_joined(stack: LocalStack) -> None:
+    """Check that a ledger holds what names one person, and that only visitors became part of one."""
     named: dict[str, set[str]] = defaultdict(set)
     for entry in stack.items("INTERACTION#"):
         _, _, label = entry["sk"]["S"].rpartition("#")
@@ -155,6 +156,9 @@ def _nobody_was_joined(stack: LocalStack) -> None:
     everybody = [name for names in named.values() for name in names]
     assert max(map(len, named.values())) == 1
     assert len(everybody) == len(set(everybody))
+    for part in stack.items("IDENTITY#"):
+        names = named[f"LEAD#{part['sk']['S'].removeprefix('IDENTITY#')}"]
+        assert all(name.startswith("anonymous ") for name in names)
 
 
 def _only_servers_are_paid_for_what_is_theirs(stack: LocalStack) -> None:

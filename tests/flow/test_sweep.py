@@ -1,12 +1,17 @@
 """The sweeper: what the stream left behind is published all the same, and once."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from infra.local.engine import clock_at
 from infra.local.stack import LocalStack
+from leadscoring.items import SHARDS
+from leadscoring.lead import Lead
+from leadscoring.settings import MODEL_FILE
 from tests.flow.acts import ACTS, send
+from tests.flow.own_model import deploy
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 PEOPLE = ["jane@example.com", "joe@example.com", "jim@example.com"]
@@ -91,3 +96,159 @@ def test_what_the_relay_has_published_is_nothing_to_sweep(stack: LocalStack) -> 
 
     assert sweep(stack, timedelta(hours=1)) == []
     assert len(stack.received) == 1
+
+
+# The lost-lead guard
+
+
+def promote_nobody(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all people ask for a demo at noon, and lose what the stream says of it."""
+    with monkeypatch.context() as lost, clock_at(NOON):
+        lost.setattr(stack, "mappings", [])
+        for email in PEOPLE:
+            send(stack, [{**ACTS["demo"], "userId": email}])
+        stack.pump()
+    assert {lead["stage"] for lead in stack.leads()} == {"captured"}
+
+
+def guard(stack: LocalStack, at: datetime) -> Counter[str]:
+    done: Counter[str] = Counter()
+    stack.functions["sweep"].module.guard(at, done)
+    return done
+
+
+def test_who_was_lost_is_found_within_a_day_and_once(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote_nobody(stack, monkeypatch)
+    monkeypatch.setattr(stack.functions["sweep"].module, "PARTS", 12)
+    start = NOON + timedelta(minutes=10)
+
+    runs = [guard(stack, start + timedelta(minutes=n)) for n in range(24)]
+
+    found = [run["LostLeadsFound"] for run in runs]
+    assert (sum(found[:12]), sum(found[12:])) == (len(PEOPLE), 0)
+    stack.pump()
+    assert len(stack.promoted()) == len(PEOPLE)
+    # Where parts are many, one run never looks at all.
+    assert max(found) < len(PEOPLE)
+
+
+def test_each_lead_is_in_one_part_of_the_table(stack: LocalStack) -> None:
+    for number in range(40):
+        send(stack, [{**ACTS["page"], "userId": f"{number}@example.com"}])
+    store = stack.functions["sweep"].module.store
+    found = [lead.id for part in range(7) for lead in store.leads_in(part, 7)]
+    assert sorted(found) == sorted(lead["id"] for lead in stack.leads())
+
+
+def test_minutes_that_were_missed_are_made_up_for_a_few_at_a_time(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = stack.functions["sweep"].module
+    looked_at: list[int] = []
+
+    def leads_in(part: int, _parts: int) -> list[Lead]:
+        looked_at.append(part)
+        return []
+
+    monkeypatch.setattr(module.store, "leads_in", leads_in)
+    midnight = datetime(2026, 3, 3, tzinfo=UTC)
+    for minute, parts in ((0, [0]), (1, [1]), (8, [2, 3, 4, 5, 6]), (9, [7, 8, 9])):
+        guard(stack, midnight + timedelta(minutes=minute))
+        assert looked_at[-len(parts) :] == parts
+    assert looked_at == list(range(10))
+
+    # The same minute again, or an earlier one, is nothing new; nor does it go back.
+    guard(stack, midnight + timedelta(minutes=9))
+    guard(stack, midnight)
+    until = module.store.guarded_until()
+    module.store.note_guarded(until - 5)
+    assert (len(looked_at), module.store.guarded_until()) == (10, until)
+
+    # After an outage of days every part still has its turn, the oldest first.
+    looked_at.clear()
+    for minute in range(400):
+        guard(stack, midnight + timedelta(days=5, minutes=minute))
+    assert set(looked_at) == set(range(module.PARTS))
+    assert len(looked_at) == module.PARTS + 399
+
+
+def test_a_minute_that_fails_is_looked_at_again(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = stack.functions["sweep"].module.store
+    guard(stack, NOON)
+
+    def unreachable(*_: object) -> list[Lead]:
+        raise ConnectionError
+
+    with monkeypatch.context() as outage:
+        outage.setattr(store, "leads_in", unreachable)
+        with pytest.raises(ConnectionError):
+            guard(stack, NOON + timedelta(minutes=1))
+    assert store.guarded_until() == NOON.timestamp() // 60
+
+
+def test_the_guard_leaves_to_the_stream_what_happened_a_moment_ago(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote_nobody(stack, monkeypatch)
+    monkeypatch.setattr(stack.functions["sweep"].module, "PARTS", 1)
+    assert guard(stack, NOON + timedelta(minutes=2))["LostLeadsFound"] == 0
+    assert guard(stack, NOON + timedelta(minutes=3))["LostLeadsFound"] == len(PEOPLE)
+
+
+# What time alone does
+
+
+def demos(stack: LocalStack, number: int) -> None:
+    """Let so many people ask for a demo at noon, under a model that gives sales two days."""
+    deploy(stack, MODEL_FILE.read_text(encoding="utf-8") + "\n[reply]\nhours = 48\n")
+    with clock_at(NOON):
+        for one in range(number):
+            send(stack, [{**ACTS["demo"], "userId": f"{one}@example.com"}])
+        stack.pump()
+
+
+def reminders(stack: LocalStack, after: timedelta) -> int:
+    """Run the schedule so long after noon, then the stream; return how often sales is reminded."""
+    already = len(stack.received)
+    sweep(stack, after)
+    stack.pump()
+    found = [message["type"] for message in stack.received[already:]]
+    assert set(found) <= {"mqlambda.lead.reply_overdue.v1"}
+    return len(found)
+
+
+def test_a_lead_that_fails_stops_neither_timers_nor_guard(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demos(stack, 3)
+    module = stack.functions["sweep"].module
+    first, *others = module.store.due(NOON + timedelta(days=3), 10)
+    assert len(others) == 2
+    ring = module.promoter.ring
+
+    def failing(lead_id: str, now: datetime) -> object:
+        if lead_id == first:
+            raise ConnectionError
+        return ring(lead_id, now)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module.promoter, "ring", failing)
+        assert reminders(stack, timedelta(days=3)) == 2
+    assert stack.metrics["SweepFailures"] == 1
+    assert module.store.guarded_until() is not None
+    assert reminders(stack, timedelta(days=3, minutes=1)) == 1
+
+
+def test_a_run_hears_so_many_timers_and_the_next_one_the_others(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demos(stack, 40)
+    monkeypatch.setattr(stack.functions["sweep"].module, "TIMERS", 3)
+    heard = [reminders(stack, timedelta(days=3, minutes=minute)) for minute in range(6)]
+    assert sum(heard) == 40
+    assert heard[0] <= 3 * SHARDS
+    assert heard[1] > 0

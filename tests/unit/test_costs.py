@@ -76,7 +76,7 @@ def test_a_limit_costs_two_write_units() -> None:
     ("right", "wrong", "more"),
     [
         # A year more: one counter of the dimension that fades.
-        ("days = 200", "days = 366", "points:engagement:30d:2026"),
+        ("days = 140", "days = 366", "points:engagement:30d:2026"),
         ('form = "demo"', 'audience = "dach"\nform = "demo"', None),
         ('name = "renewal"', 'name = "renewal-of-a-licence"', None),
     ],

@@ -61,7 +61,7 @@ def test_each_line_of_the_page_is_part_of_a_model(heading: str, what: str, line:
         if "points_from" in part:
             del rule["points"]
         model["rules"].append(rule)
-    elif heading == "Stages" and "recycling" not in part:
+    elif heading == "Stages" and not part.keys() & {"recycling", "reply"}:
         model["stages"][-1] |= part
     else:
         model |= part

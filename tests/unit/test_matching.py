@@ -86,6 +86,7 @@ def test_a_pattern_of_known_words_is_accepted(pattern: dict[str, Any]) -> None:
         (path({"suffix": 5}), "properties.path: unknown word {'suffix': 5}"),
         (path({"exists": "yes"}), "properties.path: unknown word {'exists': 'yes'}"),
         (path({"numeric": [">"]}), "properties.path: unknown word {'numeric': ['>']}"),
+        (path({"numeric": [[], 1]}), "properties.path: unknown word {'numeric': [[], 1]}"),
         (path({"numeric": ["~", 1]}), "properties.path: unknown word {'numeric': ['~', 1]}"),
         (path({"numeric": [">", YES]}), "properties.path: unknown word {'numeric': ['>', True]}"),
         (path({"anything-but": []}), "properties.path: unknown word {'anything-but': []}"),

@@ -9,6 +9,7 @@ WHOLE = {
     "TOPIC_ARN": "arn:aws:sns:::topic",
     "SPOOL_URL": "https://sqs/spool",
     "EVENT_SOURCE": "urn:acme",
+    "CONTACT_DATA": "full",
 }
 
 
@@ -24,4 +25,9 @@ def test_the_environment_is_read_where_nothing_else_is_given(
 ) -> None:
     for name, value in WHOLE.items():
         monkeypatch.setenv(name, value)
-    assert Settings.from_env() == Settings(*WHOLE.values())
+    table_name, topic_arn, spool_url, source, _ = WHOLE.values()
+    assert Settings.from_env() == Settings(table_name, topic_arn, spool_url, source, True)  # noqa: FBT003
+
+
+def test_contact_data_goes_out_only_where_the_setting_says_so() -> None:
+    assert Settings.from_env({**WHOLE, "CONTACT_DATA": "thin"}).with_contact is False

@@ -295,9 +295,9 @@ def test_a_rescore_that_died_goes_on_where_it_stopped(
     paid: list[str] = []
     pay_again = Ledger.pay_again
 
-    def dies(ledger: Ledger, lead_id: str, entries: Any, model: Any) -> int:
-        done = pay_again(ledger, lead_id, entries, model)
-        paid.append(lead_id)
+    def dies(ledger: Ledger, entries: Any, model: Any) -> int:
+        done = pay_again(ledger, entries, model)
+        paid.append(entries[0].home)
         if len(paid) == 2:
             raise KeyboardInterrupt
         return done

@@ -30,6 +30,7 @@ _SUM = _Size(21, 9)
 _COUNT = _Size(6, 3)
 _EMAIL = _Size(254, 32)
 _INSTANT = _Size(24, 24)
+_DAY = _Size(4, 4)
 _CLAIM = len("trusted#") + _INSTANT.most
 # 256 characters as JSON text; those beyond Unicode's first plane are written as two escapes.
 _TRAIT = 256 * 12 + 2
@@ -83,7 +84,13 @@ def _attributes(model: Model) -> Iterator[tuple[str, _Size]]:
     yield "gate", _Size(max((len(gate.name) for gate in model.fit.gates), default=0), 0)
     yield "email", _EMAIL
     yield from ((name, _INSTANT) for name in ("stage_since", "updated_at"))
-    yield "rescoring_until", _Size(_INSTANT.most, 0)
+    yield "due_at", _INSTANT
+    yield "since", _DAY
+    yield "due", _Size(1, 1)
+    yield from ((name, _Size(_INSTANT.most, 0)) for name in ("rescoring_until", "merged_at"))
+    yield "generation_started_at", _Size(_INSTANT.most, 0)
+    yield "merged_into", _Size(LEAD_ID_LENGTH, 0)
+    yield "overdue_cycle", _Size(_COUNT.most, 0)
     yield from ((name, _COUNT) for name in ("cycle", "revision", "changes", "interactions"))
     yield from ((counter.name, _SUM) for counter in _counters(model))
     yield from ((f"seen:{rule.name}", _COUNT) for rule in model.rules)

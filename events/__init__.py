@@ -1,0 +1,1 @@
+"""Every event in and out, as files, and programs that take them."""

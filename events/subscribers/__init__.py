@@ -1,0 +1,1 @@
+"""Subscribers to start from: each runs as it is."""

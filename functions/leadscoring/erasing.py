@@ -1,0 +1,131 @@
+"""Takes a lead out of the table, in bounded steps that go on wherever a crash left them.
+
+First a tombstone takes the lead's place: from then on the lead refuses whatever is written to it,
+so nothing new can appear behind the steps. Each step asks whether the tombstone still stands for
+its erasure: one that comes late can't take anything of a lead that has begun anew. Only the last
+one lets go of the tombstone, and of the outbox item by which the erasure is found again.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime
+from itertools import batched, islice
+
+from leadscoring import items
+from leadscoring.identities import Identities
+from leadscoring.items import numbered
+from leadscoring.lead import Lead
+from leadscoring.table import Action, Refused, Table, Words
+
+# A step is one transaction, which takes 100 actions: one asks for the tombstone, and a name is two.
+_NAMES_A_STEP = 49
+_ITEMS_A_STEP = 99
+_STEPS_AT_ONCE = 40
+
+
+class Erasing:
+    """The erasures of one table's leads."""
+
+    def __init__(self, table: Table, identities: Identities) -> None:
+        self._table = table
+        self._identities = identities
+
+    def begin(self, lead: Lead, message: str, at: datetime, *, leaves_nothing: bool) -> bool:
+        """Put a tombstone in the lead's place, and into the outbox what is to be published.
+
+        Both or neither; tell whether the lead still was as it was read.
+
+        Raises:
+            Busy: the table did not take it.
+        """
+        item = self._table.get(f"LEAD#{lead.id}", "LEAD")
+        if item is None or item["revision"] != lead.revision:
+            return False
+        tombstone = items.tombstone(item, at, leaves_nothing=leaves_nothing)
+        words = Words()
+        as_read = f"revision = {words.value(lead.revision)}"
+        pending = items.pending_item(lead.id, int(tombstone["changes"]), at, message)
+        try:
+            self._table.write(
+                [self._table.put(tombstone, as_read, words), self._table.put_new(pending)]
+            )
+        except Refused:
+            return False
+        return True
+
+    def go_on(self, lead_id: str, number: int) -> bool:
+        """Take so many steps of an erasure; tell whether nothing is left that they could take.
+
+        It is False, too, where somebody else has come to the end of it.
+
+        Raises:
+            Busy: the table did not take a step.
+        """
+        steps = self._steps(lead_id, number)
+        try:
+            for actions in islice(steps, _STEPS_AT_ONCE):
+                self._table.write([self._still(lead_id, number), *actions])
+        except Refused:
+            return False
+        return next(steps, None) is None
+
+    def end(self, lead_id: str, number: int) -> None:
+        """Let go of an erasure that is published: the tombstone stays, or nothing at all.
+
+        Raises:
+            Busy: the table did not take it.
+        """
+        key, words = (f"LEAD#{lead_id}", "LEAD"), Words()
+        still = f"erasing = {words.value(number)}"
+        if self._leaves_nothing(lead_id):
+            over = self._table.delete(key, still, words)
+        else:
+            over = self._table.update(key, "REMOVE erasing", still, words)
+        with suppress(Refused):
+            self._table.write([over, self._table.delete(_outbox(lead_id, number))])
+
+    def _still(self, lead_id: str, number: int) -> Action:
+        """Ask whether this erasure is still going on; that changes nothing."""
+        words = Words()
+        mine = f"erasing = {words.value(number)}"
+        return self._table.update((f"LEAD#{lead_id}", "LEAD"), f"SET {mine}", mine, words)
+
+    def _steps(self, lead_id: str, number: int) -> Iterator[Sequence[Action]]:
+        """Return what is to be done, each step's actions: outbox, ledger, other names."""
+        homes = self._identities.of(lead_id)
+        itself = _outbox(lead_id, number)
+        for prefix in ("OUTBOX#", ""):
+            found = (key for home in homes for key in self._beside(home, prefix) if key != itself)
+            for keys in batched(found, _ITEMS_A_STEP, strict=False):
+                yield [self._table.delete(key) for key in keys]
+        # Backwards: a name is found by the one that it is a name of.
+        take = self._drop if self._leaves_nothing(lead_id) else self._bare
+        for names in batched(reversed(homes[1:]), _NAMES_A_STEP, strict=False):
+            yield [action for name in names for action in take(name)]
+
+    def _beside(self, home: str, prefix: str) -> Iterator[tuple[str, str]]:
+        """Return the keys of what stands beside a lead's own item and its names."""
+        condition, values = "pk = :pk", {":pk": f"LEAD#{home}"}
+        if prefix:
+            condition, values = f"{condition} AND begins_with(sk, :sk)", values | {":sk": prefix}
+        for item in self._table.query(condition, values):
+            if item["sk"] != "LEAD" and not item["sk"].startswith("IDENTITY#"):
+                yield item["pk"], item["sk"]
+
+    def _bare(self, name: str) -> Iterator[Action]:
+        """Leave of a name only what it is a name of: it goes on refusing what comes late."""
+        if item := self._table.get(f"LEAD#{name}", "LEAD"):
+            yield self._table.put(items.stub(item))
+
+    def _drop(self, name: str) -> Iterator[Action]:
+        if item := self._table.get(f"LEAD#{name}", "LEAD"):
+            yield self._table.delete((f"LEAD#{name}", "LEAD"))
+            yield self._table.delete((f"LEAD#{item['merged_into']}", f"IDENTITY#{name}"))
+
+    def _leaves_nothing(self, lead_id: str) -> bool:
+        item = self._table.get(f"LEAD#{lead_id}", "LEAD") or {}
+        return "leaves_nothing" in item
+
+
+def _outbox(lead_id: str, number: int) -> tuple[str, str]:
+    return f"LEAD#{lead_id}", numbered("OUTBOX", number)

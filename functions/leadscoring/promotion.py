@@ -1,0 +1,96 @@
+"""Decides on a lead and commits that: by the model, by a person, by time alone.
+
+Whoever has a reason to look at a lead calls this: the stream, the private API, the sweep.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from leadscoring import explanation, lifecycle, scoring, timers
+from leadscoring.contract import Sender
+from leadscoring.lead import Change, Lead
+from leadscoring.ledger import Outdated
+from leadscoring.lifecycle import Decision
+from leadscoring.model import Model
+from leadscoring.store import Store
+
+type Judgement = Callable[[Lead], Change | None]
+
+
+class Promoter:
+    """Moves leads by one model, and has the world told by one sender."""
+
+    def __init__(self, store: Store, model: Model, sender: Sender) -> None:
+        self._store = store
+        self._model = model
+        self._sender = sender
+
+    def promote(self, image: Lead, now: datetime) -> Change | None:
+        """Move the lead to the stage it has reached, and return the change, or None if it stays.
+
+        Most images say at once that the lead stays. Where one says that it moves, the lead itself
+        is asked: images of a busy lead are old when they arrive.
+        """
+        return self._look_at(image, lambda lead: self._reached(lead, now))
+
+    def decide(self, lead_id: str, decision: Decision, now: datetime) -> Change | None:
+        """Move the lead as somebody decided, once for a request; None if there is no such lead.
+
+        A lead that became part of another one is decided on with that.
+
+        Raises:
+            NotPossible: a lead where it stands can't be decided so.
+        """
+        made: list[Change] = []
+
+        def decided(lead: Lead) -> Change | None:
+            known = (c for c in self._store.changes(lead.id) if c.request_id == decision.request_id)
+            made[:] = known
+            return None if made else lifecycle.decided(lead, decision, now, self._model)
+
+        return self._commit(lead_id, decided) or next(iter(made), None)
+
+    def remind(self, lead_id: str, now: datetime) -> Change | None:
+        """Remind sales of an MQL that nobody decided on in time, once in its cycle."""
+        return self._commit(lead_id, lambda lead: self._overdue(lead, now))
+
+    def ring(self, lead_id: str, now: datetime) -> Change | None:
+        """Do what time alone does to the lead, and set its timer again."""
+        lead = self._store.lead(lead_id)
+        # The index may be behind: whoever moved the lead has set its timer.
+        if lead is None or not lead.is_one or (lead.due_at and lead.due_at > now):
+            return None
+        change = self.promote(lead, now)
+        change = change or self._look_at(lead, lambda lead: self._overdue(lead, now))
+        if change is None:
+            self._store.set_timer(lead, timers.due_at(lead, self._model, now))
+        return change
+
+    def _reached(self, lead: Lead, now: datetime) -> Change | None:
+        """Judge the lead; the stream tells whole seconds, so never before its last interaction."""
+        at = max(now, lead.updated_at or now)
+        return lifecycle.decide(lead, scoring.scorecard(lead, self._model, at), self._model)
+
+    def _overdue(self, lead: Lead, now: datetime) -> Change | None:
+        return lifecycle.overdue(lead, now, self._model)
+
+    def _look_at(self, image: Lead, judge: Judgement) -> Change | None:
+        """Commit what is judged of the lead, if already its image says that there is something."""
+        return self._commit(image.id, judge) if judge(image) else None
+
+    def _commit(self, lead_id: str, judge: Judgement) -> Change | None:
+        """Commit what is judged of the lead as it is now, and judge again if it moves meanwhile."""
+        lead = self._store.lead_now(lead_id)
+        while lead and not lead.erased_at and (change := judge(lead)):
+            entries = self._store.ledger.entries(lead.id)
+            why = explanation.explain(lead, entries, self._model, change.at)
+            message = self._sender.message(change, lead, why)
+            due_at = timers.due_at(lifecycle.moved(lead, change), self._model, change.at)
+            told, rises = message.model_dump_json(), lifecycle.needs_consent(change, self._model)
+            try:
+                self._store.commit(change, lead.revision, told, due_at, needs_consent=rises)
+            except Outdated as outdated:
+                lead = self._store.lead_now(outdated.lead.id)
+            else:
+                return change
+        return None

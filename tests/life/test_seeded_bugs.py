@@ -1,0 +1,211 @@
+"""The hunt can fail: each promise is broken once on purpose, and the hunt says which one."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from leadscoring import lifecycle, outbox
+from leadscoring.contract import MESSAGES
+from leadscoring.erasing import Erasing
+from leadscoring.lead import Change, Entry
+from leadscoring.publisher import Publisher
+from leadscoring.store import OutboxKey, Store
+from leadscoring.table import Action, Table
+from tests.life import invariants as always
+from tests.life.invariants import Invariant
+from tests.life.machine import live
+from tests.life.world import World, world
+
+type Bug = AbstractContextManager[Any]
+
+
+@pytest.fixture(scope="module")
+def here() -> Iterator[World]:
+    with world() as shared:
+        yield shared
+
+
+def writes(*prefixes: str, tamper: Callable[[dict[str, Any]], None] | None = None) -> Bug:
+    """Let writes to items whose sort keys begin so be left out, or tampered with."""
+    write = Table.write
+
+    def is_left(action: Action) -> bool:
+        (operation,) = action.values()
+        key = operation.get("Key") or operation["Item"]
+        if "Delete" in action or not key["sk"]["S"].startswith(prefixes):
+            return True
+        if tamper:
+            tamper(operation)
+        return tamper is not None
+
+    def broken(table: Table, actions: Iterable[Action]) -> None:
+        write(table, [action for action in actions if is_left(action)])
+
+    return patch.object(Table, "write", broken)
+
+
+def unconditional(operation: dict[str, Any]) -> None:
+    """Drop the condition, and the words that only it uses."""
+    operation.pop("ConditionExpression", None)
+    operation.pop("ReturnValuesOnConditionCheckFailure", None)
+    said = operation.get("UpdateExpression", "").replace(",", " ").replace(")", " ").split()
+    for words in ("ExpressionAttributeNames", "ExpressionAttributeValues"):
+        known = {name: word for name, word in operation.get(words, {}).items() if name in said}
+        operation.pop(words, None)
+        if known:
+            operation[words] = known
+
+
+def in_the_same_cycle() -> Bug:
+    passage = lifecycle._passage
+
+    def broken(lead: Any, *args: Any, **named: Any) -> Change:
+        return replace(passage(lead, *args, **named), cycle=lead.cycle)
+
+    return patch.object(lifecycle, "_passage", broken)
+
+
+def settled_before_it_is_published() -> Bug:
+    def broken(key: OutboxKey, store: Store, publisher: Publisher, now: datetime) -> bool:
+        pending = store.pending_message(key)
+        if pending is None:
+            return False
+        message = MESSAGES.validate_json(pending.text)
+        store.settle(key, message.id, now)
+        publisher.publish(message)
+        return True
+
+    return patch.object(outbox, "deliver", broken)
+
+
+def numbered_by_the_clock() -> Bug:
+    def broken(sender: Any, lead_id: str, number: int, at: datetime) -> Mapping[str, Any]:
+        name = f"{lead_id}:{int(at.timestamp())}"
+        return {"id": name, "source": sender.source, "subject": lead_id, "time": at}
+
+    return patch("leadscoring.contract.Sender._head", broken)
+
+
+def limits_left() -> Bug:
+    beside = Erasing._beside
+
+    def broken(erasing: Erasing, home: str, prefix: str) -> Iterator[tuple[str, str]]:
+        return (key for key in beside(erasing, home, prefix) if not key[1].startswith("LIMIT#"))
+
+    return patch.object(Erasing, "_beside", broken)
+
+
+def any_message_begins_anew() -> Bug:
+    def broken(entries: Iterable[Entry], lead: Mapping[str, Any]) -> Entry | None:
+        return next(iter(entries), None) if "erased_at" in lead else None
+
+    return patch("leadscoring.ledger._opt_in", broken)
+
+
+BUGS: list[tuple[str, Callable[[], Bug], Invariant]] = [
+    (
+        "points are added without an entry in the ledger",
+        lambda: writes("INTERACTION#"),
+        always.counters_are_what_the_ledger_adds_up_to,
+    ),
+    (
+        "an entry is put whether it is there or not",
+        lambda: writes("INTERACTION#", tamper=unconditional),
+        always.counters_are_what_the_ledger_adds_up_to,
+    ),
+    (
+        "a writer does not see that a lead was merged",
+        lambda: patch("leadscoring.membership.Membership.conditions", lambda *_: []),
+        always.counters_are_what_the_ledger_adds_up_to,
+    ),
+    (
+        "limits are paid for, and not counted",
+        lambda: writes("LIMIT#"),
+        always.allowances_are_used_as_the_ledger_says,
+    ),
+    (
+        "a limit is counted, and holds nobody back",
+        lambda: writes("LIMIT#", tamper=unconditional),
+        always.allowances_are_used_as_the_ledger_says,
+    ),
+    (
+        "who leaves mql stays in the same cycle",
+        in_the_same_cycle,
+        always.nobody_is_promoted_twice_in_a_cycle,
+    ),
+    (
+        "a message is named by the time",
+        numbered_by_the_clock,
+        always.what_is_received_has_happened,
+    ),
+    (
+        "a lead is moved without a change in the ledger",
+        lambda: writes("CHANGE#"),
+        always.changes_are_numbered_and_lead_where_the_lead_stands,
+    ),
+    (
+        "a lead is moved whatever became of it since it was read",
+        lambda: writes("LEAD", "CHANGE#", "OUTBOX#", tamper=unconditional),
+        always.changes_are_numbered_and_lead_where_the_lead_stands,
+    ),
+    (
+        "a lead does not know what became part of it",
+        lambda: writes("IDENTITY#"),
+        always.an_identity_is_part_of_one_lead,
+    ),
+    (
+        "anybody joins anybody",
+        lambda: patch("leadscoring.joining._may_join", lambda *_: True),
+        always.nobody_known_is_joined_to_somebody_known_by_the_public,
+    ),
+    (
+        "a timer is set nowhere",
+        lambda: patch("leadscoring.items.timer", lambda *_: {}),
+        always.a_lead_has_a_timer,
+    ),
+    (
+        "who has objected is paid like anybody else",
+        lambda: patch("leadscoring.ledger._as_objected", lambda entry: entry),
+        always.who_objects_is_paid_nothing_and_not_handed_over,
+    ),
+    (
+        "what was committed before an objection is published after it",
+        lambda: patch("leadscoring.outbox._withheld_by", lambda *_: None),
+        always.who_objects_is_paid_nothing_and_not_handed_over,
+    ),
+    (
+        "any message brings an erased lead back",
+        any_message_begins_anew,
+        always.nobody_erased_comes_back,
+    ),
+    (
+        "a message is settled before it is published",
+        settled_before_it_is_published,
+        always.what_happened_is_published,
+    ),
+    ("an erasure leaves the limits", limits_left, always.nothing_of_the_erased_remains),
+    (
+        "nobody guards what the stream has lost",
+        lambda: patch("leadscoring.store.Store.leads_in", lambda *_: iter(())),
+        always.everybody_stands_where_they_should,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("bug", "promise"), [(b, p) for _, b, p in BUGS], ids=[n for n, *_ in BUGS]
+)
+def test_the_hunt_finds(here: World, bug: Callable[[], Bug], promise: Invariant) -> None:
+    at_rest = promise in always.AT_REST
+    held = {"always": () if at_rest else (promise,), "at_rest": (promise,) if at_rest else ()}
+    with bug(), pytest.raises(AssertionError, match=promise.__name__):
+        live(here, lives=40, steps=60, shrinks=False, with_mishaps=True, **held)
+
+
+def test_there_is_a_bug_for_each_promise() -> None:
+    assert {promise for *_, promise in BUGS} == {*always.ALWAYS, *always.AT_REST}
