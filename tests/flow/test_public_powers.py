@@ -147,7 +147,7 @@ def test_no_sequence_of_public_messages_does_what_only_a_server_may(
 
 
 def _nobody_known_was_joined(stack: LocalStack) -> None:
-    """Check that a ledger holds what names one person, and that only visitors became part of one."""
+    """Check that a ledger holds what names one person, and that only visitors are parts."""
     named: dict[str, set[str]] = defaultdict(set)
     for entry in stack.items("INTERACTION#"):
         _, _, label = entry["sk"]["S"].rpartition("#")
