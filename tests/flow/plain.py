@@ -38,14 +38,14 @@ def promotions(messages: list[Message]) -> dict[str, datetime]:
     promoted: dict[str, datetime] = {}
     owners: dict[str, str] = {}
     for message in messages:
-        device = message.get("anonymousId")
+        device: str = message.get("anonymousId", "")
         name = message.get("userId") or device
         if (name, message["messageId"]) in seen:
             continue
         seen.add((name, message["messageId"]))
         email = message.get("userId") or owners.get(device)
         lead = leads.setdefault(email or device, Plain(email))
-        if message["type"] == "identify" and device and device not in owners:
+        if email and device and message["type"] == "identify" and device not in owners:
             owners[device] = email
             lead.earned += leads.pop(device, Plain(None)).earned
         did = {"page": "Page Viewed", "identify": "Identified"}.get(message["type"])

@@ -130,15 +130,21 @@ class History:
         if stays:
             self.begun[lead_id] = int(lead["changes"]) + 1
 
-    def promoted(self, lead_id: str, until: str) -> set[tuple[int, int]]:
-        """Return in which cycles a lead, or what is part of it, had been promoted by then."""
+    def promoted(
+        self, lead_id: str, until: str, behind: frozenset[str] = frozenset()
+    ) -> set[tuple[int, int]]:
+        """Return in which cycles a lead, or what is part of it, had been promoted by then.
+
+        Two leads may have been part of each other by turns: what is `behind` was looked at.
+        """
         found: set[tuple[int, int]] = set()
         for (generation, name), change in self.changes.items():
-            if name.startswith(lead_id) and change["at"] <= until:
+            if name.startswith(lead_id) and change["at"] <= until and name not in behind:
                 if _is_promotion(change):
                     found.add((generation, int(change["cycle"])))
                 if change.get("kind") == "merged" and change["other"] != lead_id:
-                    found |= self.promoted(change["other"], min(until, change["at"]))
+                    until_then = min(until, change["at"])
+                    found |= self.promoted(change["other"], until_then, behind | {name})
         return found
 
 
