@@ -682,7 +682,7 @@ def erase(
     workbench: Workbench = ctx.obj
     connection = workbench.connection()
     store = connection.store()
-    lead = explaining.find(store, who)
+    lead = explaining.find(store, who, even_erased=True)
     if not yes:
         typer.confirm(f"Erase the lead {lead.id} for ever?", abort=True, err=True)
     forgetter = Forgetter(store, Model.load(MODEL_FILE), connection.sender())
@@ -700,10 +700,7 @@ def export(
     """Print all that is known of a lead as JSON, for the person it is about."""
     workbench: Workbench = ctx.obj
     store = workbench.store()
-    lead = store.lead_now(explaining.find(store, who).id)
-    if lead is None or lead.erased_at:
-        raise explaining.UnknownLead(f"the lead {who} is erased")
-    print(answers.as_json(exporting.export(store, lead), indent=2))
+    print(answers.as_json(exporting.export(store, explaining.find(store, who)), indent=2))
 
 
 @app.command()

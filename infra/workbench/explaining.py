@@ -18,14 +18,17 @@ class UnknownLead(LookupError):
     """Nobody goes by this name."""
 
 
-def find(store: Store, who: str) -> Lead:
-    """Return the lead of this id, e-mail address, user id or anonymous id.
+def find(store: Store, who: str, *, even_erased: bool = False) -> Lead:
+    """Return the lead of this id, e-mail address, user id or anonymous id, whole.
 
     Raises:
-        UnknownLead: there is none.
+        UnknownLead: there is none, or it is erased.
     """
     for lead_id in _ids(store, who):
-        if lead := store.lead(lead_id):
+        lead = store.lead_now(lead_id)
+        if lead and lead.erased_at and not even_erased:
+            raise UnknownLead(f"the lead {who} is erased")
+        if lead:
             return lead
     raise UnknownLead(f"there is no lead {who}: give its id, e-mail, user id or anonymous id")
 

@@ -101,7 +101,7 @@ def shown(receipt: Receipt) -> RenderableType:
     state = "is erased" if receipt.finished else "is being erased: ask again in a minute"
     lines = [f"lead {receipt.lead} {state}", "what remains:"]
     for place, remainder in receipt.remains.items():
-        days = "" if remainder.days is None else f", for {remainder.days} days"
+        days = {None: "", 1: ", for a day"}.get(remainder.days, f", for {remainder.days} days")
         lines.append(f"  {place.replace('_', ' ')}: {remainder.holds}{days}")
     return "\n".join(lines)
 

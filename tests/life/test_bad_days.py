@@ -6,7 +6,7 @@ from tests.life.world import world
 
 def test_whatever_breaks_between_two_writes_the_promises_hold() -> None:
     with world() as here:
-        steps = live(here, lives=110, steps=50, with_mishaps=True)
+        steps = live(here, lives=125, steps=50, with_mishaps=True)
         mishaps = here.mishaps.count
     print(f"{steps:,} steps, {mishaps:,} mishaps")
     assert steps >= 5_000

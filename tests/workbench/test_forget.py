@@ -111,7 +111,10 @@ def test_an_export_says_what_the_private_api_says_and_nothing_of_who_is_erased(
 
     assert json.loads(exported.stdout) == answer.json()
     erase(stack, NOON, JANE)
-    assert run("export", JANE).exit_code == 2
+    for command in ("export", "explain"):
+        refused = run(command, JANE)
+        assert refused.exit_code == 2
+        assert f"the lead {JANE} is erased" in refused.stderr
 
 
 def test_whom_a_restore_brings_back_is_erased_again_and_nobody_else(
