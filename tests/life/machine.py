@@ -1,6 +1,6 @@
 """The rules of life: what people, servers, sales and the clock do, in any order."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import count
@@ -314,3 +314,12 @@ def live(world: World, *, lives: int, steps: int, shrinks: bool = True, **attrib
         ),
     )
     return kind.steps
+
+
+def tell(world: World, story: Callable[[Life], None], **attributes: Any) -> None:
+    """Live this one life, to its rest."""
+    kind: type[Life] = type("Told", (Life,), {"world": world, "with_mishaps": True, **attributes})
+    life = kind()
+    life.begins()
+    story(life)
+    life.teardown()
