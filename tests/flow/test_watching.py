@@ -10,11 +10,11 @@ from tests.flow.acts import ACTS, send
 
 
 def ask_for_a_demo(stack: LocalStack, ago: timedelta) -> datetime:
-    """Let Jane ask so long ago, as all clocks but the wall's tell it; return when that was."""
+    """Let Jane have asked so long ago, and the stream wake up now; return when she asked."""
     then = datetime.now(UTC) - ago
     with clock_at(then):
         send(stack, [{**ACTS["demo"], "userId": "jane@example.com"}])
-        stack.pump()
+    stack.pump()
     return then
 
 
