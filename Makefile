@@ -21,8 +21,8 @@ check: .venv/ready
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
-# The template, the build and its artifacts, with AWS's own tools
-deploy-check: .venv/ready .tools/sam/ready
+# The template, the build, its artifacts and the runbook, with AWS's own tools
+deploy-check: .venv/ready .tools/sam/ready .tools/ministack/ready .tools/aws/ready
 	PATH="$(abspath $(dir $(UV))):$$PATH" .venv/bin/pytest tests/deploy
 
 # Checkov on the templates as CloudFormation sees them; .checkov.yaml says what it need not find
@@ -55,6 +55,10 @@ clean:
 
 .tools/sam/ready: pyproject.toml uv.lock | $(UV)
 	UV_PROJECT_ENVIRONMENT=.tools/sam $(UV) sync --frozen --quiet --python 3.13 --only-group sam
+	@touch $@
+
+.tools/aws/ready: pyproject.toml uv.lock | $(UV)
+	UV_PROJECT_ENVIRONMENT=.tools/aws $(UV) sync --frozen --quiet --python 3.13 --only-group aws
 	@touch $@
 
 .tools/checkov/ready: pyproject.toml uv.lock | $(UV)
