@@ -29,30 +29,28 @@ SERVICES = (
 PARAMETERS = {"AllowedOrigins": "https://www.example.com", "AlarmEmail": "ops@example.com"}
 HISTORY = {"type": "page", "userId": "jane@example.com", "timestamp": "2026-11-02T12:00:00Z"}
 
-# What tells that a part of the page has mended something: a command, and what it says before and
-# after.
+# What tells that a part of the page has mended something: what to type, and what that says before
+# and after.
 SIGNS = {
     "LostLeads": (
-        'aws lambda get-event-source-mapping --uuid "$(mapping Promote)" --query State --output text',
+        "aws lambda get-event-source-mapping --query State --output text"
+        ' --uuid "$(mapping Promote)"',
         "Disabled",
         "Enabled",
     ),
     "Undelivered": (
-        'aws sqs get-queue-attributes --queue-url "$(output UndeliveredUrl)"'
-        " --attribute-names ApproximateNumberOfMessages --query Attributes.* --output text",
+        "aws sqs get-queue-attributes --attribute-names ApproximateNumberOfMessages"
+        ' --query "Attributes.*" --output text --queue-url "$(output UndeliveredUrl)"',
         "1",
         "0",
     ),
     "SweepStopped": (
-        'aws events describe-rule --name "$(resource SweepEveryMinute)" --query State --output text',
+        "aws events describe-rule --query State --output text"
+        ' --name "$(resource SweepEveryMinute)"',
         "DISABLED",
         "ENABLED",
     ),
-    "Conflicts": (
-        "mqlambda --stack mqlambda --json keys list | grep -c crm || true",
-        "1",
-        "0",
-    ),
+    "Conflicts": ("mqlambda --stack mqlambda --json keys list | grep -c crm || true", "1", "0"),
 }
 
 PREAMBLE, *SECTIONS = re.split(
