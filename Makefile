@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.13 || command -v python3)
 UV := $(shell command -v uv || echo .tools/bin/uv)
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: run test check deploy-check api-check contract node clean
+.PHONY: run test check deploy-check scan api-check contract node clean
 
 # The local stack with a page to click: http://127.0.0.1:8000 (PORT=…, REPLAY=none|FILE)
 run: .venv/ready
@@ -21,9 +21,15 @@ check: .venv/ready
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
-# The template, the build and its artifacts, with AWS's own tools
-deploy-check: .venv/ready .tools/sam/ready
+# The template, the build, its artifacts and the runbook, with AWS's own tools
+deploy-check: .venv/ready .tools/sam/ready .tools/ministack/ready .tools/aws/ready
 	PATH="$(abspath $(dir $(UV))):$$PATH" .venv/bin/pytest tests/deploy
+
+# Checkov on the templates as CloudFormation sees them; .checkov.yaml says what it need not find
+scan: .tools/sam/ready .tools/checkov/ready
+	@mkdir -p build
+	.tools/sam/bin/python -m infra.expand > build/template.json
+	.tools/checkov/bin/checkov --file build/template.json infra/data.yaml infra/monitoring.yaml
 
 # Schemathesis against the running local stack, by what events/openapi.json says of it
 api-check: .venv/ready .tools/schemathesis/ready
@@ -49,6 +55,15 @@ clean:
 
 .tools/sam/ready: pyproject.toml uv.lock | $(UV)
 	UV_PROJECT_ENVIRONMENT=.tools/sam $(UV) sync --frozen --quiet --python 3.13 --only-group sam
+	@touch $@
+
+.tools/aws/ready: pyproject.toml uv.lock | $(UV)
+	UV_PROJECT_ENVIRONMENT=.tools/aws $(UV) sync --frozen --quiet --python 3.13 --only-group aws
+	@touch $@
+
+.tools/checkov/ready: pyproject.toml uv.lock | $(UV)
+	UV_PROJECT_ENVIRONMENT=.tools/checkov $(UV) sync --frozen --quiet --python 3.13 \
+		--only-group checkov
 	@touch $@
 
 .tools/schemathesis/ready: pyproject.toml uv.lock | $(UV)

@@ -32,7 +32,6 @@ from leadscoring.store import Store
 from leadscoring.table import Busy
 
 logger = Logger(service="collect")
-metrics = Metrics(namespace="MQLambda", service="collect")
 
 # An hour in which a metric has a value costs money, so there is none where nothing happened.
 warnings.filterwarnings("ignore", "No application metrics to publish")
@@ -40,6 +39,7 @@ warnings.filterwarnings("ignore", "No application metrics to publish")
 _TABLE_FAILS = (Busy, BotoCoreError, ClientError)
 
 settings = Settings.from_env()
+metrics = Metrics(namespace=settings.source, service="collect")
 model = Model.load(MODEL_FILE)
 snippet = Snippet.load(SNIPPET_FILE)
 store = Store(boto3.client("dynamodb", config=Config(**AWS_CLIENT)), settings.table_name)

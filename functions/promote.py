@@ -24,12 +24,12 @@ from leadscoring.settings import AWS_CLIENT, MODEL_FILE, Settings
 from leadscoring.store import Store
 
 logger = Logger(service="promote")
-metrics = Metrics(namespace="MQLambda", service="promote")
 
 # An hour in which a metric has a value costs money, so there is none where nothing happened.
 warnings.filterwarnings("ignore", "No application metrics to publish")
 
 settings = Settings.from_env()
+metrics = Metrics(namespace=settings.source, service="promote")
 model = Model.load(MODEL_FILE)
 store = Store(boto3.client("dynamodb", config=Config(**AWS_CLIENT)), settings.table_name)
 links = handover.linking(settings.api_url, store.signing_keys)

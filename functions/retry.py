@@ -31,12 +31,12 @@ from leadscoring.settings import AWS_CLIENT, MODEL_FILE, Settings
 from leadscoring.store import Store
 
 logger = Logger(service="retry")
-metrics = Metrics(namespace="MQLambda", service="retry")
 
 # An hour in which a metric has a value costs money, so there is none where nothing happened.
 warnings.filterwarnings("ignore", "No application metrics to publish")
 
 settings = Settings.from_env()
+metrics = Metrics(namespace=settings.source, service="retry")
 model = Model.load(MODEL_FILE)
 store = Store(boto3.client("dynamodb", config=Config(**AWS_CLIENT)), settings.table_name)
 recorder = Recorder(store, model, Sender(settings.source, with_contact=settings.with_contact))

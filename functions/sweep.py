@@ -37,12 +37,12 @@ PARTS = 24 * 60
 PARTS_IN_A_RUN = 5
 
 logger = Logger(service="sweep")
-metrics = Metrics(namespace="MQLambda", service="sweep")
 
 # An hour in which a metric has a value costs money, so there is none where nothing happened.
 warnings.filterwarnings("ignore", "No application metrics to publish")
 
 settings = Settings.from_env()
+metrics = Metrics(namespace=settings.source, service="sweep")
 model = Model.load(MODEL_FILE)
 store = Store(boto3.client("dynamodb", config=Config(**AWS_CLIENT)), settings.table_name)
 publisher = Publisher(boto3.client("sns", config=Config(**AWS_CLIENT)), settings.topic_arn)
@@ -71,6 +71,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
 def relay(now: datetime, done: Counter[str]) -> None:
     """Publish what the stream should have had published two minutes ago."""
     for key in islice(store.pending(now - STREAM_HAS), MESSAGES):
+        metrics.add_metric("PendingAge", MetricUnit.Seconds, (now - key.since).total_seconds())
         with _alone("not published", key.lead_id, done):
             done["SweptOutboxItems"] += outbox.deliver(key, store, publisher, now)
 

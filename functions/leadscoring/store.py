@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Self
 from leadscoring import items
 from leadscoring.erasing import Erasing
 from leadscoring.identities import Identities
-from leadscoring.interaction import to_text
+from leadscoring.interaction import from_text, to_text
 from leadscoring.items import SHARDS, numbered
 from leadscoring.keys import Keys
 from leadscoring.lead import Change, Lead
 from leadscoring.ledger import Ledger, Outdated
 from leadscoring.scoring import Claims
-from leadscoring.table import Action, Image, Page, Refused, Table, Words, adds, plain
+from leadscoring.table import Action, Image, Item, Page, Refused, Table, Words, adds, plain
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -29,15 +29,18 @@ _ALIVE = f"{_LEAD} AND attribute_not_exists(erased_at)"
 
 @dataclass(frozen=True, slots=True)
 class OutboxKey:
-    """Names one outbox item: the message of a lead's `number`-th change."""
+    """Names one outbox item: the message of a lead's `number`-th change, waiting since then."""
 
     lead_id: str
     number: int
+    since: datetime
 
     @classmethod
-    def parse(cls, pk: str, sk: str) -> Self:
-        """Return the outbox item that this table key names."""
-        return cls(pk.removeprefix("LEAD#"), int(sk.removeprefix("OUTBOX#")))
+    def of(cls, item: Item) -> Self:
+        """Return the key of an outbox item, of which its index shows enough."""
+        lead_id = item["pk"].removeprefix("LEAD#")
+        number = int(item["sk"].removeprefix("OUTBOX#"))
+        return cls(lead_id, number, from_text(item["pending_since"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +320,10 @@ class Store:
         with suppress(Refused):
             self._table.write([update])
 
+    def outbox_key_of(self, image: Image) -> OutboxKey:
+        """Return the key of the outbox item that a stream record's image shows."""
+        return OutboxKey.of(plain(image))
+
     def pending_message(self, key: OutboxKey) -> Pending | None:
         """Return the message still to be published, or None once it is settled."""
         item = self._table.get(f"LEAD#{key.lead_id}", numbered("OUTBOX", key.number))
@@ -348,4 +355,4 @@ class Store:
                 {":shard": str(shard), ":before": to_text(before)},
                 index="pending",
             ):
-                yield OutboxKey.parse(item["pk"], item["sk"])
+                yield OutboxKey.of(item)

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +17,9 @@ ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / ".tools" / "sam" / "bin"
 REGION = "eu-central-1"
 RUN_AS_LAMBDA = Path(__file__).with_name("run_as_lambda.py")
+
+MAPPING = "AWS::Lambda::EventSourceMapping"
+ROLE = "AWS::IAM::Role"
 
 type Template = dict[str, Any]
 
@@ -122,6 +125,11 @@ def data(copy_project: Callable[[], Project]) -> Template:
 
 
 @pytest.fixture(scope="session")
+def monitoring(copy_project: Callable[[], Project]) -> Template:
+    return copy_project().expand("infra/monitoring.yaml")
+
+
+@pytest.fixture(scope="session")
 def artifacts(copy_project: Callable[[], Project], expansion: Template) -> dict[str, Path]:
     """The folder of each function, as `sam build` leaves it."""
     project = copy_project()
@@ -156,6 +164,36 @@ def of_type(template: Template, *types: str) -> Template:
         for name, resource in template["Resources"].items()
         if resource["Type"] in types
     }
+
+
+def statements(template: Template) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Return every policy statement with the name of its role."""
+    for name, role in of_type(template, ROLE).items():
+        for policy in role["Policies"]:
+            for statement in policy["PolicyDocument"]["Statement"]:
+                yield name, statement
+
+
+def readers_of(output: str, template: Template) -> Template:
+    """Return the event source mappings on what the data stack calls so, by their function."""
+    source = {"Fn::GetAtt": ["Data", f"Outputs.{output}"]}
+    return {
+        mapping["FunctionName"]["Ref"]: mapping
+        for mapping in of_type(template, MAPPING).values()
+        if mapping["EventSourceArn"] == source
+    }
+
+
+def routes(api: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Return every route of the API with its OpenAPI operation."""
+    for path, methods in api["Body"]["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method.upper()} {path}", operation
+
+
+def listed(value: Any) -> list[Any]:
+    """Return a list, of one if need be."""
+    return value if isinstance(value, list) else [value]
 
 
 def uv() -> str:
