@@ -31,7 +31,8 @@ class Membership:
             known = self._partings.get(lead_id)
             as_known = f"partings = {words.value(known)}" if known else None
             conditions.append(as_known or "attribute_not_exists(partings)")
-            conditions.append("attribute_exists(pk)")
+            # Its names say more than its key: who was forgotten may have come back without them.
+            conditions.append("attribute_exists(identities)")
         return conditions
 
     def learn(self, home: str, refused: Item) -> bool:
