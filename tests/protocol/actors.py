@@ -586,4 +586,8 @@ def _bared(name: str, item: Item) -> list[Action]:
 
 
 def _dropped(name: str, item: Item) -> list[Action]:
-    return [delete((name, "LEAD")), delete((dict(item).get("merged_into", name), f"IDENTITY#{name}"))]
+    into = dict(item).get("merged_into")
+    if not into:
+        return []
+    part = Condition("dropped while a name", "a = v", "merged_into", into)
+    return [delete((name, "LEAD"), part), delete((into, f"IDENTITY#{name}"))]
