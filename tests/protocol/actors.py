@@ -284,35 +284,23 @@ class Programs:
         found = yield Find(lead, "I")
         if ((lead, f"IDENTITY#{other}")) not in dict(found):
             return DONE
-        entries = {key: dict(item) for key, item in found if key[1].startswith("INTERACTION")}
-        taken = [entry for key, entry in entries.items() if key[0] == other]
-        kept = [entry for key, entry in entries.items() if key[0] != other]
+        homes = yield Names(other)
+        entries = [(key, dict(item)) for key, item in found if key[1].startswith("INTERACTION")]
+        taken = [entry for key, entry in entries if key[0] in homes]
+        kept = [entry for key, entry in entries if key[0] not in homes]
         gone, partings = sum(e["paid"] for e in taken), mine.get("partings", 0) + 1
-        generation = {n: mine[n] for n in ("generation_started_at",) if n in mine}
+        fewer = {"partings": 1, "identities": -len(homes), "interactions": -len(taken)}
+        apart = {
+            "stage": theirs.get("stage", "captured"),
+            "unmerged_at": 1,
+            "partings": partings,
+            "identities": len(homes) - 1,
+            **{n: mine[n] for n in ("generation_started_at",) if n in mine},
+        }
+        has = {"interactions": len(taken) - theirs.get("interactions", 0)}
         sides = (
-            _sided(
-                lead,
-                mine,
-                "rest as read",
-                kept,
-                gone,
-                {},
-                {"partings": 1, "identities": -1, "interactions": -len(taken)},
-            ),
-            _sided(
-                other,
-                theirs,
-                "part as read",
-                taken,
-                theirs.get("units", 0) - gone,
-                {
-                    "stage": theirs.get("stage", "captured"),
-                    "unmerged_at": 1,
-                    "partings": partings,
-                    **generation,
-                },
-                {"interactions": len(taken) - theirs.get("interactions", 0)},
-            ),
+            _sided(lead, mine, "rest as read", kept, gone, {}, fewer),
+            _sided(other, theirs, "part as read", taken, theirs.get("units", 0) - gone, apart, has),
         )
         told = [
             item

@@ -9,6 +9,7 @@ from tests.protocol.table import Action, Table
 
 COUNTERS = "counters are the sum of the ledger"
 KNOWN = "a lead is known by what its ledger tells"
+NAMES = "a lead counts its names"
 ALLOWANCE = "an allowance is used by what was paid, and never over"
 OUTBOX = "a change is there exactly when its message or its publication is"
 ONCE = "a lead is promoted once in a cycle"
@@ -39,6 +40,8 @@ def of_table(table: Table, told: frozenset[Told]) -> Iterator[str]:
             yield COUNTERS
         if item.get("consent") != max((e["tells"] for _, e in entries if e["tells"]), default=None):
             yield KNOWN
+        if item.get("identities", 0) != len(parts[lead]) - 1:
+            yield NAMES
         if any(entry["at"] < item.get("generation_started_at", 0) for _, entry in entries):
             yield ERASED
         limited = Counter(home for home, e in entries if e["limited"] and e["paid"])

@@ -47,9 +47,15 @@ SCOPES = (
         "people merge two",
         (_FIRST, Message("other", "B")),
         ((_PROMOTE, 1), (Actor("merge", ("K", "B")), 2), (Actor("promote", ("B",)), 1)),
-        relays=1,
         faults=1,
         already=(_SECOND, Message("one more", "B")),
+    ),
+    Scope(
+        "three names",
+        (_ANONYMOUS, _NAMING),
+        ((Actor("merge", ("B", "K")), 1), (Actor("part", ("B", "K")), 1)),
+        faults=1,
+        already=(Message("other", "B"), _FIRST),
     ),
     Scope(
         "an erasure",
@@ -70,6 +76,14 @@ SCOPES = (
     Scope(
         "erased twice",
         (Message("opt-in", "K", at=10, consent=TRUE, trusted=True),),
+        ((_ERASE, 1), (Actor("erase", ("K", 9)), 1)),
+        relays=3,
+        faults=1,
+        already=(_FIRST,),
+    ),
+    Scope(
+        "erased after an opt-in",
+        (_OPT_IN,),
         ((_ERASE, 1), (Actor("erase", ("K", 9)), 1)),
         relays=3,
         faults=1,
