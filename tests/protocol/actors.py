@@ -155,7 +155,7 @@ class Programs:
         self,
         message: Message,
         lead: str,
-        known: Mapping[str, int],
+        known: frozenset[tuple[str, int]],
         knows: frozenset[str] = frozenset(),
     ) -> Program:
         """Enter a message, with what earlier refusals told: `full`, `objected`, `beaten`."""
@@ -340,8 +340,8 @@ class Programs:
 
     # Relay: outbox, store.settle, store.withhold
 
-    def relay(self, lead: str, number: int, began: str) -> Program:
-        """Publish what one outbox item says, and settle it; `began` is what nobody tells it."""
+    def relay(self, lead: str, number: int, _standing: str) -> Program:
+        """Publish what one outbox item says, and settle it; how the lead stood is for the search."""
         item = yield Get((lead, numbered("OUTBOX", number)))
         if item is None:
             return DONE
@@ -400,18 +400,10 @@ class Programs:
             **({"leaves_nothing": True} if leaves_nothing else {}),
         }
         as_read = Condition("tombstone for the lead as read", "a = v", "revision", was["revision"])
-        return (
-            yield Write(
-                (
-                    put((lead, "LEAD"), tombstone, as_read),
-                    put_new(
-                        "erasure's message new",
-                        (lead, numbered("OUTBOX", number)),
-                        {"kind": "erased", "needs_consent": False},
-                    ),
-                )
-            )
-        )
+        new = {"kind": "erased", "needs_consent": False}
+        message = put_new("erasure's message new", (lead, numbered("OUTBOX", number)), new)
+        refused: Refused | None = yield Write((put((lead, "LEAD"), tombstone, as_read), message))
+        return refused
 
     def go_on(self, lead: str, number: int) -> Program:
         """Take away what an erased lead left, tell that, and let go of the erasure."""
@@ -517,7 +509,7 @@ def _merged(lead: str, mine: Item, other: str, theirs: Item) -> tuple[Action, ..
     stage = further.get("stage", "captured")
     total = ours.get("interactions", 0) + gone.get("interactions", 0)
     cycle = max(ours.get("cycle", 1), gone.get("cycle", 1))
-    told = {
+    told: dict[str, Any] = {
         name: gone[name]
         for name in ("consent", "generation_started_at")
         if name in gone and (name not in ours or gone[name] > ours[name])

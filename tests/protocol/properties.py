@@ -104,7 +104,7 @@ def of_end(
     items = {key: dict(item) for key, item in table}
     if any(sk.startswith("OUTBOX#") for _, sk in items):
         yield SETTLED
-    if not all((home, f"INTERACTION#{id}") in items for home, id in counted):
+    if not all((home, f"INTERACTION#{name}") in items for home, name in counted):
         yield LOST
     for (lead, sk), item in items.items():
         now = dict(whole(table, lead)[1] or ())
@@ -112,6 +112,7 @@ def of_end(
             left = {"stage", "units", "interactions", "consent", "erasing"} & item.keys()
             if left or not sk.startswith(("LEAD", "IDENTITY#")):
                 yield NOTHING_LEFT
-        elif sk == "LEAD" and "stage" in item and "merged_into" not in item:
-            if reached(lead, item) != item["stage"]:
-                yield MOVED
+        elif (
+            sk == "LEAD" and "stage" in now and reached(whole(table, lead)[0], now) != now["stage"]
+        ):
+            yield MOVED

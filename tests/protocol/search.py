@@ -187,7 +187,10 @@ class Search:
     def _stepped(self, state: State, number: int) -> tuple[Event, State, str | None]:
         """Let the actor take its next step, and hear what comes of it."""
         actor, step = self._actors.values[number], self._next[number]
-        rest, answer, wrong = state._replace(actors=_without(state.actors, number)), None, None
+        assert not isinstance(step, str)
+        rest = state._replace(actors=_without(state.actors, number))
+        answer: Any = None
+        wrong: str | None = None
         if isinstance(step, Write):
             rest, answer, wrong = self._write(rest, self._writes.of(step.actions))
         elif isinstance(step, Publish):
@@ -232,7 +235,7 @@ class Search:
                 claim = _FORGOTTEN if ends else _UNSENT
             else:
                 claim = COUNTED if ends else _ENTERED
-            status = claim if claim in _CLAIMED and was != COUNTED or was == _UNSENT else was
+            status = claim if (claim in _CLAIMED and was != COUNTED) or was == _UNSENT else was
         return state._replace(status=(*state.status[:place], status, *state.status[place + 1 :]))
 
     def _write(self, state: State, write: int) -> tuple[State, Refused | None, str | None]:

@@ -12,8 +12,8 @@ _MISSING = None
 
 # How the code asks, `a` for an attribute and `v` for a value, and when that holds.
 ASKED: Mapping[str, Callable[[Any, Any], bool]] = {
-    "attribute_exists(a)": lambda a, v: a is not _MISSING,
-    "attribute_not_exists(a)": lambda a, v: a is _MISSING,
+    "attribute_exists(a)": lambda a, _: a is not _MISSING,
+    "attribute_not_exists(a)": lambda a, _: a is _MISSING,
     "a = v": lambda a, v: a == v,
     "a < v": lambda a, v: a is not _MISSING and a < v,
     "attribute_not_exists(a) OR a <= v": lambda a, v: a is _MISSING or a <= v,
@@ -95,8 +95,8 @@ def update(
 ) -> Action:
     """Change the item, and make it where it is not there."""
     added = frozenset((name, n) for name, n in (adds or {}).items() if n)
-    changes = (frozenset((each or {}).items()) for each in (defaults, sets))
-    return Action("Update", key, conditions, added, *changes, removes)
+    given, wanted = frozenset((defaults or {}).items()), frozenset((sets or {}).items())
+    return Action("Update", key, conditions, added, given, wanted, removes)
 
 
 def transact(table: Table, actions: tuple[Action, ...], removed: str | None) -> Table | Refused:
