@@ -341,7 +341,7 @@ class Programs:
     # Relay: outbox, store.settle, store.withhold
 
     def relay(self, lead: str, number: int, _standing: str) -> Program:
-        """Publish what one outbox item says, and settle it; how the lead stood is for the search."""
+        """Publish what one outbox item says, and settle it."""
         item = yield Get((lead, numbered("OUTBOX", number)))
         if item is None:
             return DONE

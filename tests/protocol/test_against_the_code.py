@@ -125,7 +125,8 @@ def conditions() -> Iterator[dict[str, set[str]]]:
             key = said.get("Key") or said["Item"]
             text = said.get("ConditionExpression", "")
             names = said.get("ExpressionAttributeNames", {})
-            text = re.sub(r"#\d+", lambda word: names[word.group()], text)
+            for word in sorted(names, reverse=True):
+                text = text.replace(word, names[word])
             found.setdefault(key["sk"]["S"].partition("#")[0], set()).add(plain(text))
         write(table, actions)
 
@@ -144,8 +145,8 @@ def live(store: Store) -> None:
     forgetter = Forgetter(store, MODEL, SENDER)
     trusted: dict[str, Any] = {"trust": Trust.TRUSTED, "traits": {"consent": True}}
     with_a_name(store)
-    for name in MODEL.rule.values():
-        store.ledger.record("known", [act(f"limited {name.name}", name.on)], MODEL)
+    for rule in MODEL.rule.values():
+        store.ledger.record("known", [act(f"limited {rule.name}", rule.on[0])], MODEL)
     store.ledger.record("known", [act("agrees", **trusted)], MODEL)
     store.ledger.record("other name", [act("second")], MODEL)
     store.ledger.record("else", [act("third")], MODEL)
