@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.13 || command -v python3)
 UV := $(shell command -v uv || echo .tools/bin/uv)
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: run test check deploy-check api-check contract node clean
+.PHONY: run test check audit deploy-check api-check contract node clean
 
 # The local stack with a page to click: http://127.0.0.1:8000 (PORT=…, REPLAY=none|FILE)
 run: .venv/ready
@@ -24,6 +24,12 @@ check: .venv/ready
 # The template, the build and its artifacts, with AWS's own tools
 deploy-check: .venv/ready .tools/sam/ready
 	PATH="$(abspath $(dir $(UV))):$$PATH" .venv/bin/pytest tests/deploy
+
+# Weak spots in our code, known vulnerabilities in what runs inside Lambda (asks PyPI)
+audit: .tools/audit/ready
+	.tools/audit/bin/bandit --quiet --configfile pyproject.toml --recursive functions infra
+	.tools/audit/bin/pip-audit --strict --disable-pip --require-hashes --requirement functions/requirements.txt \
+		|| { echo "pip-audit: something is vulnerable, or PyPI could not be asked (see above)"; exit 1; }
 
 # Schemathesis against the running local stack, by what events/openapi.json says of it
 api-check: .venv/ready .tools/schemathesis/ready
@@ -49,6 +55,10 @@ clean:
 
 .tools/sam/ready: pyproject.toml uv.lock | $(UV)
 	UV_PROJECT_ENVIRONMENT=.tools/sam $(UV) sync --frozen --quiet --python 3.13 --only-group sam
+	@touch $@
+
+.tools/audit/ready: pyproject.toml uv.lock | $(UV)
+	UV_PROJECT_ENVIRONMENT=.tools/audit $(UV) sync --frozen --quiet --python 3.13 --only-group audit
 	@touch $@
 
 .tools/schemathesis/ready: pyproject.toml uv.lock | $(UV)

@@ -38,7 +38,8 @@ class Membership:
     def learn(self, home: str, refused: Item) -> bool:
         """Learn from the lead that refused; tell whether the identity was looked for again."""
         lead_id, partings = self.lead_of(home), int(refused.get("partings", 0))
-        as_known = lead_id == home or (refused and partings == self._partings.get(lead_id, 0))
+        named = "identities" in refused and partings == self._partings.get(lead_id, 0)
+        as_known = lead_id == home or named
         if as_known and "merged_into" not in refused:
             return False
         self._remember(self._partings, lead_id, partings)

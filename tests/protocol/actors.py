@@ -213,7 +213,7 @@ class Programs:
             return Actor("record", (message, lead, known, knows))
         newer = dict(blocker)
         counted = newer.get("partings", 0)
-        stranger = lead != home and (not newer or counted != partings.get(lead, 0))
+        stranger = lead != home and ("identities" not in newer or counted != partings.get(lead, 0))
         if stranger or "merged_into" in newer:
             known = frozenset({**partings, lead: counted}.items())
             part_of, _ = yield Whole(home)

@@ -20,6 +20,7 @@ NOTHING_LEFT = "of an erased lead nothing is left"
 SILENT = "nothing is published of an erased lead"
 LOST = "what is acknowledged is in the ledger"
 MOVED = "who has reached a stage is moved there"
+STUCK = "nobody is refused for ever"
 SETTLED = "the sweep settles whatever waits"
 
 

@@ -133,7 +133,8 @@ class Search:
             for event, after, wrong in self._following(state):
                 transitions += 1
                 ends += event is _SWEEP
-                broken = wrong or (None if after in came else self._wrong(after))
+                stuck = properties.STUCK if event.what == "does" and after == state else None
+                broken = wrong or stuck or (None if after in came else self._wrong(after))
                 if broken:
                     trace = (*_way(came, state), event)
                     return Found(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from infra.local.stack import LocalStack
+from infra.local.stack import LocalStack, local_stack
 from leadscoring import outbox
 from leadscoring.contract import Sender
 from leadscoring.forgetting import Forgetter
@@ -130,7 +130,7 @@ def conditions() -> Iterator[dict[str, set[str]]]:
             found.setdefault(key["sk"]["S"].partition("#")[0], set()).add(plain(text))
         write(table, actions)
 
-    with pytest.MonkeyPatch.context() as patched, LocalStack() as stack:
+    with pytest.MonkeyPatch.context() as patched, local_stack() as stack:
         patched.setattr(Table, "write", heard)
         live(store_of(stack))
         yield found
