@@ -94,7 +94,8 @@ def test_a_name_that_came_back_as_a_lead_is_not_dropped_by_a_late_step(
     store = store_of(stack)
     with_a_name(store)
     number = forgotten(store, "known")
-    write, met = Table.write, []
+    write = Table.write
+    met: list[Sequence[Action]] = []
 
     def late(table: Table, actions: Sequence[Action]) -> None:
         names = [str(action) for action in actions if "Delete" in action]
