@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.13 || command -v python3)
 UV := $(shell command -v uv || echo .tools/bin/uv)
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: run test check deploy-check scan api-check contract node clean
+.PHONY: run test check audit deploy-check scan api-check contract node clean
 
 # The local stack with a page to click: http://127.0.0.1:8000 (PORT=…, REPLAY=none|FILE)
 run: .venv/ready
@@ -30,6 +30,11 @@ scan: .tools/sam/ready .tools/checkov/ready
 	@mkdir -p build
 	.tools/sam/bin/python -m infra.expand > build/template.json
 	.tools/checkov/bin/checkov --file build/template.json infra/data.yaml infra/monitoring.yaml
+
+# Weak spots in our code, and known ones in what runs inside Lambda; it names what it can't ask PyPI
+audit: .tools/audit/ready
+	.tools/audit/bin/bandit --quiet --configfile pyproject.toml --recursive functions infra
+	.tools/audit/bin/pip-audit --disable-pip --require-hashes --requirement functions/requirements.txt
 
 # Schemathesis against the running local stack, by what events/openapi.json says of it
 api-check: .venv/ready .tools/schemathesis/ready
@@ -64,6 +69,10 @@ clean:
 .tools/checkov/ready: pyproject.toml uv.lock | $(UV)
 	UV_PROJECT_ENVIRONMENT=.tools/checkov $(UV) sync --frozen --quiet --python 3.13 \
 		--only-group checkov
+	@touch $@
+
+.tools/audit/ready: pyproject.toml uv.lock | $(UV)
+	UV_PROJECT_ENVIRONMENT=.tools/audit $(UV) sync --frozen --quiet --python 3.13 --only-group audit
 	@touch $@
 
 .tools/schemathesis/ready: pyproject.toml uv.lock | $(UV)

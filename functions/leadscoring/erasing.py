@@ -118,9 +118,13 @@ class Erasing:
             yield self._table.put(items.stub(item))
 
     def _drop(self, name: str) -> Iterator[Action]:
-        if item := self._table.get(f"LEAD#{name}", "LEAD"):
-            yield self._table.delete((f"LEAD#{name}", "LEAD"))
-            yield self._table.delete((f"LEAD#{item['merged_into']}", f"IDENTITY#{name}"))
+        """Let nothing be left of a name, unless it has come back meanwhile as a lead of its own."""
+        item = self._table.get(f"LEAD#{name}", "LEAD")
+        if item and (into := item.get("merged_into")):
+            words = Words()
+            part = f"merged_into = {words.value(into)}"
+            yield self._table.delete((f"LEAD#{name}", "LEAD"), part, words)
+            yield self._table.delete((f"LEAD#{into}", f"IDENTITY#{name}"))
 
     def _leaves_nothing(self, lead_id: str) -> bool:
         item = self._table.get(f"LEAD#{lead_id}", "LEAD") or {}

@@ -31,13 +31,15 @@ class Membership:
             known = self._partings.get(lead_id)
             as_known = f"partings = {words.value(known)}" if known else None
             conditions.append(as_known or "attribute_not_exists(partings)")
-            conditions.append("attribute_exists(pk)")
+            # Its names say more than its key: who was forgotten may have come back without them.
+            conditions.append("attribute_exists(identities)")
         return conditions
 
     def learn(self, home: str, refused: Item) -> bool:
         """Learn from the lead that refused; tell whether the identity was looked for again."""
         lead_id, partings = self.lead_of(home), int(refused.get("partings", 0))
-        as_known = lead_id == home or (refused and partings == self._partings.get(lead_id, 0))
+        named = "identities" in refused and partings == self._partings.get(lead_id, 0)
+        as_known = lead_id == home or named
         if as_known and "merged_into" not in refused:
             return False
         self._remember(self._partings, lead_id, partings)
