@@ -15,14 +15,14 @@ from pathlib import Path
 
 _BIN = Path(__file__).parents[2] / ".tools" / "ministack" / "bin"
 _STARTS_WITHIN_SECONDS = 60
+_SERVICES = "cloudformation,dynamodb,dynamodbstreams,s3,sns"
 
 # By itself it listens on every address, runs uploaded code and looks for old Docker containers of
-# its kind to remove: here it speaks to this machine alone, and of nothing but infra/data.yaml.
+# its kind to remove: here it speaks to this machine alone, and of what it is asked for.
 _SETTINGS = {
     "BIND_HOST": "127.0.0.1",
     "SFTP_ENABLED": "0",
     "IOT_MTLS_ENABLED": "0",
-    "SERVICES": "cloudformation,dynamodb,dynamodbstreams,s3,sns",
     "DOCKER_HOST": "unix:///nonexistent",
     "LOG_LEVEL": "WARNING",
 }
@@ -48,8 +48,10 @@ def installed() -> bool:
 
 
 @contextmanager
-def ministack() -> Iterator[str]:
+def ministack(services: str = _SERVICES, *, auth: bool = False) -> Iterator[str]:
     """Run an empty ministack until the end of the block, and give its URL.
+
+    With `auth` a role may do what its policies allow, and no more.
 
     Raises:
         RuntimeError: it did not start or did not last; the message ends with what it said.
@@ -59,6 +61,8 @@ def ministack() -> Iterator[str]:
         port, token = _free_port(), secrets.token_hex(16)
         # Its health report names its edition: a token there tells ours from all others.
         environment = _SETTINGS | {
+            "SERVICES": services,
+            "AUTH": str(auth).lower(),
             "GATEWAY_PORT": str(port),
             "TMPDIR": directory,
             "MINISTACK_EDITION": token,

@@ -1,0 +1,254 @@
+"""Rehearse a deployment: build, deploy, do the main job, update, delete, take up again.
+
+Runs AWS's own `sam build`, `sam package` and translator, then the packaged functions on ministack,
+each under its role. Needs `.venv`, `.tools/sam` and `.tools/ministack`; `make deploy-rehearsal`.
+"""
+
+import json
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+from typing import Any
+
+from leadscoring.contract import LeadPromoted, from_sns
+from tests.deploy.conftest import Project, Template, functions
+from tests.rehearsal.account import BUCKET, PARAMETERS, STACK, Account, account
+from tests.rehearsal.shortfalls import SHORTFALLS, fitted, told_of
+
+REHEARSED = "Deployment Rehearsed"  # what no model pays until the update
+PAY = 7
+
+
+class Rehearsal:
+    """One stack from its first deployment to its second life, in an account of its own."""
+
+    def __init__(self, project: Project, aws: Account) -> None:
+        self._project = project
+        self._aws = aws
+        self._outputs: dict[str, str] = {}
+        self._sqs = aws.client("sqs")
+        self._queue = self._sqs.create_queue(QueueName="subscriber")["QueueUrl"]
+
+    def run(self) -> None:
+        """Take every step; whatever is not as it should be raises."""
+        with step("sam build"):
+            self._build()
+        with step("sam package, the zip of all functions") as figures:
+            figures.append(self._package())
+        with step("expand by AWS's own translator, fit to ministack") as figures:
+            template = self._expand()
+            figures.append(f"{len(template['Resources'])} resources")
+        with step("create the stack"):
+            self._outputs = self._aws.deploy(template)
+        with step("mqlambda subscribe: a queue hears of promotions"):
+            self._subscribe()
+        with step("a demo request by HTTP becomes a promotion in the queue") as figures:
+            figures.append(self._promote("ada@example.com"))
+        with step("what costs nothing is recorded and pays nothing"):
+            assert self._rehearsed("ada@example.com") == []
+        with step("the private API refuses who has not signed"):
+            assert self._call("GET /leads")[0] == 403
+            assert self._call("GET /leads", signed=True)[0] == 200
+        with step("the sweep's schedule is on, and a sweep fails nowhere") as figures:
+            figures.append(self._sweep())
+        with step("build again with a new model, and update the stack") as figures:
+            figures.append(self._update())
+        with step("the new model pays what the old one did not"):
+            assert self._rehearsed("ada@example.com") == [PAY]
+        with step("delete the stack: its functions go, its data stack stays") as figures:
+            kept = self._delete()
+            figures.append(f"{self._items()} items kept")
+        with step("sam package infra/adopt.yaml, and ask for its import"):
+            self._ask_for_import(kept)
+        with step("create the stack again, over the kept table and topic"):
+            outputs = self._aws.outputs(kept)
+            self._outputs = self._aws.deploy(told_of(self._expand(), outputs))
+        with step("who was promoted before is not promoted again"):
+            self._demo("ada@example.com")
+            assert self._lead("ada@example.com")["stage"] == "mql"
+        with step("and the next lead is, in the queue that had subscribed before") as figures:
+            figures.append(self._promote("grace@example.com"))
+        with step("mqlambda verify: every counter is its ledger's sum"):
+            self._aws.command("verify")
+
+    def _build(self) -> None:
+        overrides = [f"{name}={value}" for name, value in PARAMETERS.items()]
+        built = self._project.build("--parameter-overrides", *overrides)
+        assert built.returncode == 0, built.stdout
+
+    def _package(self) -> str:
+        self._sam_package("built/template.yaml", "packaged.yaml")
+        objects = self._aws.s3.list_objects_v2(Bucket=BUCKET)["Contents"]
+        sizes = [each["Size"] for each in objects]
+        return f"{len(sizes)} uploads, the largest {max(sizes) / 1e6:.1f} MB"
+
+    def _sam_package(self, template: str, packaged: str) -> None:
+        ran = self._project.run(
+            *("sam", "package", "--template-file", template, "--s3-bucket", BUCKET),
+            *("--output-template-file", packaged),
+            **self._aws.environment,
+        )
+        assert ran.returncode == 0, ran.stdout
+
+    def _expand(self) -> Template:
+        values = [f"{name}={value}" for name, value in PARAMETERS.items()]
+        return fitted(self._project.expand("packaged.yaml", *values))
+
+    def _subscribe(self) -> None:
+        arn = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])
+        self._aws.command(
+            *("subscribe", "sqs", arn["Attributes"]["QueueArn"], "--filter", "promotions")
+        )
+
+    def _promote(self, email: str) -> str:
+        began = monotonic()
+        self._demo(email)
+        [message] = self._received()
+        assert isinstance(message, LeadPromoted), message
+        assert message.source == f"urn:mqlambda:{STACK}", message
+        assert message.data.lead.email == email, message
+        took = monotonic() - began
+        assert self._received(wait=1) == []
+        return f"{took:.1f} s from call to message"
+
+    def _demo(self, email: str) -> None:
+        self._send(email, "Demo Requested")
+
+    def _rehearsed(self, email: str) -> list[float]:
+        """Return what the newest entry of the ledger was paid, after one more."""
+        self._send(email, REHEARSED)
+        status, ledger = self._call(f"GET /leads/{self._lead(email)['id']}/ledger", signed=True)
+        assert status == 200, ledger
+        found = [entry for entry in ledger["interactions"] if entry["name"] == REHEARSED]
+        newest = max(found, key=lambda entry: entry["received_at"])
+        return [payment["points"] for payment in newest["payments"]]
+
+    def _send(self, email: str, name: str) -> None:
+        key = json.loads(self._aws.command("--json", "keys", "list"))["public"]
+        message = {
+            "writeKey": key,
+            "messageId": f"{name} {datetime.now(UTC):%s%f}",
+            "event": name,
+            "properties": {"email": email},
+        }
+        assert self._call("POST /v1/track", message) == (200, {"success": True})
+
+    def _lead(self, email: str) -> Any:
+        status, lead = self._call("POST /leads/find", {"email": email}, signed=True)
+        assert status == 200, lead
+        return lead
+
+    def _call(self, route: str, body: object = None, *, signed: bool = False) -> tuple[int, Any]:
+        return self._aws.call(self._outputs["ApiUrl"], route, body, signed=signed)
+
+    def _received(self, wait: int = 20) -> list[Any]:
+        """Return the messages in the queue, or those that come within so many seconds."""
+        answer = self._sqs.receive_message(
+            QueueUrl=self._queue, WaitTimeSeconds=wait, MaxNumberOfMessages=10
+        )
+        for message in answer.get("Messages", []):
+            self._sqs.delete_message(
+                QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"]
+            )
+        return [from_sns(message["Body"]) for message in answer.get("Messages", [])]
+
+    def _sweep(self) -> str:
+        rule = self._aws.client("events").describe_rule(
+            Name=self._aws.physical("SweepEveryMinute")
+        )
+        assert (rule["State"], rule["ScheduleExpression"]) == ("ENABLED", "rate(1 minute)")
+        answer = self._aws.client("lambda").invoke(
+            FunctionName=self._aws.physical("Sweep"),
+            Payload=json.dumps({"time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}),
+        )
+        done = json.load(answer["Payload"])
+        assert "FunctionError" not in answer, done
+        assert "SweepFailures" not in done, done
+        return f"done: {done or 'nothing to do'}"
+
+    def _update(self) -> str:
+        file = self._project.root / "functions" / "model.toml"
+        text = file.read_text(encoding="utf-8")
+        model = tomllib.loads(text)
+        number, dimension = model["number"], next(iter(model["dimensions"]))
+        rule = f'[[rules]]\nname = "rehearsed"\non = "{REHEARSED}"\npoints = {PAY}\n'
+        file.write_text(
+            text.replace(f"number = {number}\n", f"number = {number + 1}\n", 1)
+            + f'\n{rule}dimension = "{dimension}"\n',
+            encoding="utf-8",
+        )
+        self._build()
+        self._package()
+        self._outputs = self._aws.deploy(self._expand())
+        return f"model {number} to {number + 1}"
+
+    def _delete(self) -> str:
+        data, items = self._aws.physical("Data"), self._items()
+        assert len(self._functions()) == len(functions(self._expand()))
+        self._aws.delete()
+        assert self._functions() == []
+        assert self._items() == items > 0
+        return data
+
+    def _functions(self) -> list[Any]:
+        found: list[Any] = self._aws.client("lambda").list_functions()["Functions"]
+        return found
+
+    def _items(self) -> int:
+        table = self._outputs["TableName"]
+        count: int = self._aws.client("dynamodb").scan(TableName=table, Select="COUNT")["Count"]
+        return count
+
+    def _ask_for_import(self, kept: str) -> None:
+        """Have it checked that the import adds what is kept and nothing else, and is allowed to."""
+        self._sam_package("infra/adopt.yaml", "adopt.yaml")
+        asked = self._aws.cloudformation.create_change_set(
+            StackName=STACK,
+            ChangeSetName="adopt",
+            ChangeSetType="IMPORT",
+            TemplateBody=Path(self._project.root, "adopt.yaml").read_text(encoding="utf-8"),
+            ResourcesToImport=[
+                {
+                    "ResourceType": "AWS::CloudFormation::Stack",
+                    "LogicalResourceId": "Data",
+                    "ResourceIdentifier": {"StackId": kept},
+                }
+            ],
+        )
+        found = self._aws.cloudformation.describe_change_set(ChangeSetName=asked["Id"])
+        [change] = [change["ResourceChange"] for change in found["Changes"]]
+        assert (change["Action"], change["LogicalResourceId"]) == ("Import", "Data"), found
+        self._aws.delete()
+
+
+@contextmanager
+def step(what: str) -> Iterator[list[str]]:
+    """Say whether the block went well, how long it took, and what it adds to the list."""
+    figures: list[str] = []
+    began = monotonic()
+    try:
+        yield figures
+    except BaseException:
+        print(f"✘ {what}", flush=True)
+        raise
+    print(f"✔ {what:<66}{monotonic() - began:6.1f} s  {', '.join(figures)}".rstrip(), flush=True)
+
+
+def main() -> None:
+    """Rehearse, and say what that can't show."""
+    began = monotonic()
+    with TemporaryDirectory() as folder, account() as aws:
+        Rehearsal(Project.copied_to(Path(folder)), aws).run()
+    print(f"\nDone in {monotonic() - began:.0f} s.")
+    print("\nNot shown here, since ministack is not AWS, and where it is tested instead:")
+    for shortfall in SHORTFALLS:
+        print(f"- {shortfall.what}\n  {shortfall.test}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
