@@ -7,7 +7,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,6 +34,7 @@ class Account:
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
+        self._session = boto3.Session(_KEY, _KEY, region_name=REGION)
         self.environment = {
             "AWS_ACCESS_KEY_ID": _KEY,
             "AWS_SECRET_ACCESS_KEY": _KEY,
@@ -47,15 +47,22 @@ class Account:
             Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
         )
 
-    def client(self, service: str) -> Any:
-        """Return a client of whoever owns the account."""
-        return self._session.client(service, endpoint_url=self.endpoint)
+    @property
+    def address(self) -> str:
+        """The bucket's address, as CloudFormation is told of templates."""
+        return f"{self.endpoint}/{BUCKET}"
+
+    def client(self, service: str, **credentials: str) -> Any:
+        """Return a client with these credentials, else with those of whoever owns the account."""
+        made = self._session.client(service, endpoint_url=self.endpoint, **credentials)
+        made.meta.events.register("before-send", _over_tls)
+        return made
 
     def uploaded(self, template: Template) -> str:
         """Return the address of the template in the bucket."""
         text = json.dumps(template)
         self.s3.put_object(Bucket=BUCKET, Key="template.json", Body=text.encode())
-        return f"{self.endpoint}/{BUCKET}/template.json"
+        return f"{self.address}/template.json"
 
     def deploy(self, template: Template) -> dict[str, str]:
         """Create the stack, or update it, and return its outputs."""
@@ -135,13 +142,14 @@ class Account:
             with refused:
                 return refused.code, json.load(refused)
 
-    @cached_property
-    def _session(self) -> boto3.Session:
-        return boto3.Session(_KEY, _KEY, region_name=REGION)
-
     def _wait(self, until: str) -> None:
         waiter = self.cloudformation.get_waiter(until)
         waiter.wait(StackName=STACK, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+
+
+def _over_tls(request: Any, **_: Any) -> None:
+    """Say, as a proxy in front would, that TLS ends here: the spool takes nothing without."""
+    request.headers["x-forwarded-proto"] = "https"
 
 
 _STANDING = ["CREATE_COMPLETE", "UPDATE_COMPLETE"]

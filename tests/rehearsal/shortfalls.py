@@ -1,4 +1,4 @@
-"""What ministack lacks of AWS: all that the rehearsal changes in the template, and what that hides."""
+"""What ministack lacks of AWS: all that a rehearsal changes of the template, and can't show."""
 
 import copy
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ SHORTFALLS = (
     ),
     Shortfall(
         "permission to publish, to leave failed records, and to log",
-        "tests/rehearsal/test_iam.py::test_policies_allow_what_is_intended_and_no_more",
+        "tests/deploy/test_iam.py::test_policies_allow_what_is_intended_and_no_more",
     ),
     Shortfall(
         "arm64: the functions ran as x86_64, from the same artifact",
@@ -43,7 +43,7 @@ SHORTFALLS = (
     ),
     Shortfall(
         "the import of the kept data stack: the new stack was told of the table instead",
-        "tests/rehearsal/test_adoption.py::test_what_is_taken_up_is_what_the_template_declares",
+        "tests/deploy/test_rehearsal.py::test_a_kept_data_stack_is_imported_as_the_template_declares_it",
     ),
 )
 

@@ -1,0 +1,341 @@
+"""Who may do what: every operation, under the role of every function.
+
+The roles are deployed on ministack, which enforces them on the table and the spool: each operation
+there is tried. What it does not enforce is read from the policies as they were deployed.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.deploy.conftest import REGION, ROOT, Template
+from tests.rehearsal.account import BUCKET, Account, account
+from tests.tables import rows
+
+TRIED = """
+                          Collect   Retry   Promote   Relay   Leads   Sweep
+GetItem                   yes       yes     yes       yes     yes     yes
+PutItem                   yes       yes     yes       yes     yes     yes
+UpdateItem                yes       yes     yes       yes     yes     yes
+DeleteItem                .         .       .         yes     yes     yes
+Query                     .         .       yes       yes     yes     yes
+Query by-stage            .         .       .         .       yes     .
+Query pending             .         .       .         .       .       yes
+Query due                 .         .       .         .       .       yes
+Scan                      .         .       .         .       .       yes
+Scan due                  .         .       .         .       .       .
+BatchGetItem              .         .       .         .       .       .
+BatchWriteItem            .         .       .         .       .       .
+DescribeTable             .         .       .         .       .       .
+UpdateTable               .         .       .         .       .       .
+transact Put              yes       yes     yes       yes     yes     yes
+transact Update           yes       yes     yes       yes     yes     yes
+transact Delete           .         .       .         yes     yes     yes
+transact ConditionCheck   .         .       .         .       .       .
+transact Get              yes       yes     yes       yes     yes     yes
+SendMessage               yes       .       .         .       .       .
+ReceiveMessage            .         yes     .         .       .       .
+DeleteMessage             .         yes     .         .       .       .
+GetQueueAttributes        .         yes     .         .       .       .
+SetQueueAttributes        .         .       .         .       .       .
+PurgeQueue                .         .       .         .       .       .
+"""
+
+READ = """
+                                      Collect   Retry   Promote   Relay   Leads   Sweep
+sns:Publish topic                     .         .       .         yes     .       yes
+sns:Publish another topic             .         .       .         .       .       .
+sns:Subscribe topic                   .         .       .         .       .       .
+s3:PutObject failure                  .         .       yes       yes     .       .
+s3:ListBucket failures                .         .       yes       yes     .       .
+s3:GetObject failure                  .         .       .         .       .       .
+s3:DeleteObject failure               .         .       .         .       .       .
+s3:PutObject another bucket           .         .       .         .       .       .
+logs:CreateLogStream own logs         yes       yes     yes       yes     yes     yes
+logs:PutLogEvents own logs            yes       yes     yes       yes     yes     yes
+logs:PutLogEvents another log         .         .       .         .       .       .
+logs:DeleteLogGroup own logs          .         .       .         .       .       .
+dynamodb:DescribeStream stream        .         .       yes       yes     .       .
+dynamodb:GetShardIterator stream      .         .       yes       yes     .       .
+dynamodb:GetRecords stream            .         .       yes       yes     .       .
+dynamodb:ListStreams stream           .         .       yes       yes     .       .
+dynamodb:GetItem another table        .         .       .         .       .       .
+dynamodb:DeleteTable table            .         .       .         .       .       .
+sqs:SendMessage another queue         .         .       .         .       .       .
+lambda:InvokeFunction a function      .         .       .         .       .       .
+iam:PassRole a role                   .         .       .         .       .       .
+sts:AssumeRole a role                 .         .       .         .       .       .
+"""
+
+KEY = {"pk": {"S": "IAM"}, "sk": {"S": "IAM"}}
+ACCOUNT = "000000000000"
+
+type Operation = tuple[str, str, dict[str, Any]]
+"""A service, what its client calls the operation, and a request of it that is in order."""
+type Allowed = dict[tuple[str, str], bool]
+"""Whether it is allowed, by the row of a table and the function."""
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The functions' roles in an account with the table, the topic, the spool and the bucket."""
+
+    aws: Account
+    outputs: Mapping[str, str]
+
+    def client(self, service: str, function: str) -> Any:
+        """Return a client with the credentials that the function would have."""
+        arn = f"arn:aws:iam::{ACCOUNT}:role/{self._name(function)}"
+        given = self.aws.client("sts").assume_role(RoleArn=arn, RoleSessionName="matrix")
+        return self.aws.client(
+            service,
+            aws_access_key_id=given["Credentials"]["AccessKeyId"],
+            aws_secret_access_key=given["Credentials"]["SecretAccessKey"],
+            aws_session_token=given["Credentials"]["SessionToken"],
+        )
+
+    def statements(self, function: str) -> list[Any]:
+        """Return the statements of the function's role as they were deployed."""
+        iam, role = self.aws.client("iam"), {"RoleName": self._name(function)}
+        assert iam.list_attached_role_policies(**role)["AttachedPolicies"] == []
+        return [
+            statement
+            for name in iam.list_role_policies(**role)["PolicyNames"]
+            for statement in iam.get_role_policy(**role, PolicyName=name)["PolicyDocument"][
+                "Statement"
+            ]
+        ]
+
+    def log_group(self, function: str) -> str:
+        """Return the ARN of the function's log group."""
+        name = self.aws.physical(f"{function}Logs")
+        return f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{name}:*"
+
+    def _name(self, function: str) -> str:
+        return self.aws.physical(f"{function}Role")
+
+
+@pytest.fixture(scope="module")
+def roles(expansion: Template) -> Iterator[Roles]:
+    kept = ("AWS::IAM::Role", "AWS::Logs::LogGroup")
+    resources = {
+        name: part
+        for name, part in expansion["Resources"].items()
+        if part["Type"] in kept or name == "Data"
+    }
+    with account() as aws:
+        aws.s3.upload_file(str(ROOT / "infra" / "data.yaml"), BUCKET, "data.yaml")
+        data = {**resources["Data"]["Properties"], "TemplateURL": f"{aws.address}/data.yaml"}
+        resources["Data"] = {**resources["Data"], "Properties": data}
+        aws.deploy({"Parameters": expansion["Parameters"], "Resources": resources})
+        yield Roles(aws, aws.outputs(aws.physical("Data")))
+
+
+@pytest.fixture(scope="module")
+def tried(roles: Roles) -> Allowed:
+    clients: dict[tuple[str, str], Any] = {}
+    allowed = {}
+    for name, (service, method, request) in operations(roles).items():
+        for function in FUNCTIONS:
+            if (service, function) not in clients:
+                clients[service, function] = roles.client(service, function)
+            call = getattr(clients[service, function], method)
+            allowed[name, function] = is_allowed(call, request)
+    return allowed
+
+
+def test_each_role_may_do_to_the_table_and_the_spool_what_is_intended_and_no_more(
+    tried: Allowed,
+) -> None:
+    assert tried == intended(TRIED)
+
+
+def test_policies_allow_what_is_intended_and_no_more(roles: Roles) -> None:
+    read = {}
+    for row in rows(READ):
+        action, _, on = row.partition(" ")
+        for function in FUNCTIONS:
+            resource = resources_of(roles, function)[on]
+            read[row, function] = permits(roles.statements(function), action, resource)
+    assert read == intended(READ)
+
+
+def test_no_policy_speaks_of_what_the_tables_leave_out(roles: Roles) -> None:
+    named = {row.partition(" ")[0] for row in rows(READ)} | {
+        f"{service}:{row}" for row, (service, _, _) in operations(roles).items()
+    }
+    written = {
+        action
+        for function in FUNCTIONS
+        for statement in roles.statements(function)
+        for action in listed(statement["Action"])
+    }
+    assert written <= named
+
+
+@pytest.mark.parametrize(
+    ("statement", "allows"),
+    [
+        ({"Effect": "Allow", "Action": "sns:Publish", "Resource": "arn:topic"}, True),
+        ({"Effect": "Allow", "Action": ["a:B", "SNS:publish"], "Resource": ["arn:*"]}, True),
+        ({"Effect": "Allow", "Action": "sns:*", "Resource": "arn:topi?"}, True),
+        ({"Effect": "Allow", "Action": "sns:Subscribe", "Resource": "arn:topic"}, False),
+        ({"Effect": "Allow", "Action": "sns:Publish", "Resource": "arn:TOPIC"}, False),
+        ({"Effect": "Deny", "Action": "sns:Publish", "Resource": "arn:topic"}, False),
+    ],
+)
+def test_a_policy_is_read_as_iam_reads_it(statement: Any, *, allows: bool) -> None:
+    assert permits([statement], "sns:Publish", "arn:topic") is allows
+    denied = {"Effect": "Deny", "Action": "*", "Resource": "*"}
+    assert permits([statement, denied], "sns:Publish", "arn:topic") is False
+
+
+FUNCTIONS = [function for function, _ in next(iter(rows(TRIED).values()))]
+
+
+def intended(table: str) -> Allowed:
+    """Return what the table says."""
+    return {
+        (row, function): cell == "yes"
+        for row, cells in rows(table).items()
+        for function, cell in cells
+    }
+
+
+def is_allowed(call: Callable[..., Any], request: dict[str, Any]) -> bool:
+    """Try the request; whatever is wrong with it but the permission is an error of the test."""
+    try:
+        call(**request)
+    except ClientError as error:
+        if "AccessDenied" not in error.response["Error"]["Code"]:
+            raise
+        return False
+    return True
+
+
+def permits(statements: list[Any], action: str, resource: str) -> bool:
+    """Tell whether the policies allow it: a deny wins, and what nothing allows is denied.
+
+    Actions are matched in any case, resources in theirs; `*` and `?` are wildcards in both.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
+
+    Raises:
+        ValueError: a statement says more than we can read, such as a condition.
+    """
+    effects = set()
+    for statement in statements:
+        if unread := statement.keys() - {"Sid", "Effect", "Action", "Resource"}:
+            raise ValueError(f"{unread} can't be read")
+        if any(
+            fnmatchcase(action.lower(), pattern.lower()) for pattern in listed(statement["Action"])
+        ) and any(fnmatchcase(resource, pattern) for pattern in listed(statement["Resource"])):
+            effects.add(statement["Effect"])
+    return effects == {"Allow"}
+
+
+def listed(value: Any) -> list[str]:
+    """Return a list, of one if need be."""
+    return value if isinstance(value, list) else [value]
+
+
+def resources_of(roles: Roles, function: str) -> dict[str, str]:
+    """Return the ARN of everything that READ asks about, for this function."""
+    outputs = roles.outputs
+    another = next(name for name in FUNCTIONS if name != function)
+    return {
+        "topic": outputs["TopicArn"],
+        "another topic": f"{outputs['TopicArn']}x",
+        "failures": outputs["FailureBucketArn"],
+        "failure": f"{outputs['FailureBucketArn']}/aws/lambda/1/2/2026/05/04/record",
+        "another bucket": f"{outputs['FailureBucketArn']}x/record",
+        "own logs": roles.log_group(function),
+        "another log": roles.log_group(another),
+        "table": outputs["TableArn"],
+        "another table": f"{outputs['TableArn']}x",
+        "stream": outputs["StreamArn"],
+        "another queue": f"{outputs['SpoolArn']}x",
+        "a function": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{function}",
+        "a role": f"arn:aws:iam::{ACCOUNT}:role/{function}",
+    }
+
+
+def operations(roles: Roles) -> dict[str, Operation]:
+    """Return what is tried, by its row in TRIED."""
+    table = {"TableName": roles.outputs["TableName"]}
+    one = {**table, "Key": KEY}
+    queue = {"QueueUrl": roles.outputs["SpoolUrl"]}
+    sqs = roles.aws.client("sqs")
+    sqs.send_message(**queue, MessageBody="a form")
+    [message] = sqs.receive_message(**queue)["Messages"]
+    receipt = {"ReceiptHandle": message["ReceiptHandle"]}
+
+    def where(attribute: str, **index: str) -> dict[str, Any]:
+        values = {"ExpressionAttributeValues": {":value": {"S": "IAM"}}}
+        return {**table, **index, "KeyConditionExpression": f"{attribute} = :value", **values}
+
+    def written(**action: Any) -> dict[str, Any]:
+        return {"TransactItems": [action]}
+
+    checked = {**one, "ConditionExpression": "attribute_exists(pk)"}
+    attributes = {"AttributeNames": ["QueueArn"]}
+    return {
+        "PutItem": ("dynamodb", "put_item", {**table, "Item": KEY}),
+        "GetItem": ("dynamodb", "get_item", one),
+        "UpdateItem": ("dynamodb", "update_item", one),
+        "Query": ("dynamodb", "query", where("pk")),
+        "Query by-stage": ("dynamodb", "query", where("by_stage", IndexName="by-stage")),
+        "Query pending": ("dynamodb", "query", where("pending", IndexName="pending")),
+        "Query due": ("dynamodb", "query", where("due", IndexName="due")),
+        "Scan": ("dynamodb", "scan", table),
+        "Scan due": ("dynamodb", "scan", {**table, "IndexName": "due"}),
+        "BatchGetItem": (
+            "dynamodb",
+            "batch_get_item",
+            {"RequestItems": {table["TableName"]: {"Keys": [KEY]}}},
+        ),
+        "BatchWriteItem": (
+            "dynamodb",
+            "batch_write_item",
+            {"RequestItems": {table["TableName"]: [{"PutRequest": {"Item": KEY}}]}},
+        ),
+        "DescribeTable": ("dynamodb", "describe_table", table),
+        "UpdateTable": ("dynamodb", "update_table", {**table, "DeletionProtectionEnabled": False}),
+        "transact Put": (
+            "dynamodb",
+            "transact_write_items",
+            written(Put={**table, "Item": KEY}),
+        ),
+        "transact Update": (
+            "dynamodb",
+            "transact_write_items",
+            written(
+                Update={
+                    **one,
+                    "UpdateExpression": "SET it = :it",
+                    "ExpressionAttributeValues": {":it": {"S": "IAM"}},
+                }
+            ),
+        ),
+        "transact ConditionCheck": (
+            "dynamodb",
+            "transact_write_items",
+            written(ConditionCheck=checked),
+        ),
+        "transact Get": ("dynamodb", "transact_get_items", written(Get=one)),
+        "transact Delete": ("dynamodb", "transact_write_items", written(Delete=one)),
+        "DeleteItem": ("dynamodb", "delete_item", one),
+        "SendMessage": ("sqs", "send_message", {**queue, "MessageBody": "a form"}),
+        "ReceiveMessage": ("sqs", "receive_message", queue),
+        "DeleteMessage": ("sqs", "delete_message", {**queue, **receipt}),
+        "GetQueueAttributes": ("sqs", "get_queue_attributes", {**queue, **attributes}),
+        "SetQueueAttributes": (
+            "sqs",
+            "set_queue_attributes",
+            {**queue, "Attributes": {"VisibilityTimeout": "180"}},
+        ),
+        "PurgeQueue": ("sqs", "purge_queue", queue),
+    }
