@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.13 || command -v python3)
 UV := $(shell command -v uv || echo .tools/bin/uv)
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: run test check deploy-check api-check contract node clean
+.PHONY: run test check deploy-check deploy-rehearsal api-check contract node clean
 
 # The local stack with a page to click: http://127.0.0.1:8000 (PORT=…, REPLAY=none|FILE)
 run: .venv/ready
@@ -22,8 +22,12 @@ check: .venv/ready
 	.venv/bin/mypy
 
 # The template, the build and its artifacts, with AWS's own tools
-deploy-check: .venv/ready .tools/sam/ready
+deploy-check: .venv/ready .tools/sam/ready .tools/ministack/ready
 	PATH="$(abspath $(dir $(UV))):$$PATH" .venv/bin/pytest tests/deploy
+
+# Build, deploy, do the main job, update, delete and take up again: on ministack, without an account
+deploy-rehearsal: .venv/ready .tools/sam/ready .tools/ministack/ready
+	PATH="$(abspath $(dir $(UV))):$$PATH" .venv/bin/python -m tests.rehearsal
 
 # Schemathesis against the running local stack, by what events/openapi.json says of it
 api-check: .venv/ready .tools/schemathesis/ready

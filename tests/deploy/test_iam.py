@@ -10,39 +10,40 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
+from botocore import xform_name
 from botocore.exceptions import ClientError
 
 from tests.deploy.conftest import REGION, ROOT, Template
-from tests.rehearsal.account import BUCKET, Account, account
+from tests.rehearsal.account import BUCKET, Account, account, over_tls
 from tests.tables import rows
 
 TRIED = """
-                          Collect   Retry   Promote   Relay   Leads   Sweep
-GetItem                   yes       yes     yes       yes     yes     yes
-PutItem                   yes       yes     yes       yes     yes     yes
-UpdateItem                yes       yes     yes       yes     yes     yes
-DeleteItem                .         .       .         yes     yes     yes
-Query                     .         .       yes       yes     yes     yes
-Query by-stage            .         .       .         .       yes     .
-Query pending             .         .       .         .       .       yes
-Query due                 .         .       .         .       .       yes
-Scan                      .         .       .         .       .       yes
-Scan due                  .         .       .         .       .       .
-BatchGetItem              .         .       .         .       .       .
-BatchWriteItem            .         .       .         .       .       .
-DescribeTable             .         .       .         .       .       .
-UpdateTable               .         .       .         .       .       .
-transact Put              yes       yes     yes       yes     yes     yes
-transact Update           yes       yes     yes       yes     yes     yes
-transact Delete           .         .       .         yes     yes     yes
-transact ConditionCheck   .         .       .         .       .       .
-transact Get              yes       yes     yes       yes     yes     yes
-SendMessage               yes       .       .         .       .       .
-ReceiveMessage            .         yes     .         .       .       .
-DeleteMessage             .         yes     .         .       .       .
-GetQueueAttributes        .         yes     .         .       .       .
-SetQueueAttributes        .         .       .         .       .       .
-PurgeQueue                .         .       .         .       .       .
+                                    Collect   Retry     Promote   Relay     Leads     Sweep
+GetItem                             yes       yes       yes       yes       yes       yes
+PutItem                             yes       yes       yes       yes       yes       yes
+UpdateItem                          yes       yes       yes       yes       yes       yes
+DeleteItem                          .         .         .         yes       yes       yes
+Query                               .         .         yes       yes       yes       yes
+Query by-stage                      .         .         .         .         yes       .
+Query pending                       .         .         .         .         .         yes
+Query due                           .         .         .         .         .         yes
+Scan                                .         .         .         .         .         yes
+Scan due                            .         .         .         .         .         .
+BatchGetItem                        .         .         .         .         .         .
+BatchWriteItem                      .         .         .         .         .         .
+DescribeTable                       .         .         .         .         .         .
+UpdateTable                         .         .         .         .         .         .
+TransactWriteItems Put              yes       yes       yes       yes       yes       yes
+TransactWriteItems Update           yes       yes       yes       yes       yes       yes
+TransactWriteItems Delete           .         .         .         yes       yes       yes
+TransactWriteItems ConditionCheck   .         .         .         .         .         .
+TransactGetItems Get                yes       yes       yes       yes       yes       yes
+SendMessage                         yes       .         .         .         .         .
+ReceiveMessage                      .         yes       .         .         .         .
+DeleteMessage                       .         yes       .         .         .         .
+GetQueueAttributes                  .         yes       .         .         .         .
+SetQueueAttributes                  .         .         .         .         .         .
+PurgeQueue                          .         .         .         .         .         .
 """
 
 READ = """
@@ -74,8 +75,6 @@ sts:AssumeRole a role                 .         .       .         .       .     
 KEY = {"pk": {"S": "IAM"}, "sk": {"S": "IAM"}}
 ACCOUNT = "000000000000"
 
-type Operation = tuple[str, str, dict[str, Any]]
-"""A service, what its client calls the operation, and a request of it that is in order."""
 type Allowed = dict[tuple[str, str], bool]
 """Whether it is allowed, by the row of a table and the function."""
 
@@ -137,15 +136,19 @@ def roles(expansion: Template) -> Iterator[Roles]:
 
 @pytest.fixture(scope="module")
 def tried(roles: Roles) -> Allowed:
-    clients: dict[tuple[str, str], Any] = {}
     allowed = {}
-    for name, (service, method, request) in operations(roles).items():
+    for service, requests in operations(roles).items():
         for function in FUNCTIONS:
-            if (service, function) not in clients:
-                clients[service, function] = roles.client(service, function)
-            call = getattr(clients[service, function], method)
-            allowed[name, function] = is_allowed(call, request)
+            client = roles.client(service, function)
+            for row, request in requests.items():
+                call = getattr(client, xform_name(row.split()[0]))
+                allowed[row, function] = is_allowed(call, request)
     return allowed
+
+
+@pytest.fixture(scope="module")
+def policies(roles: Roles) -> dict[str, list[Any]]:
+    return {function: roles.statements(function) for function in FUNCTIONS}
 
 
 def test_each_role_may_do_to_the_table_and_the_spool_what_is_intended_and_no_more(
@@ -154,27 +157,58 @@ def test_each_role_may_do_to_the_table_and_the_spool_what_is_intended_and_no_mor
     assert tried == intended(TRIED)
 
 
-def test_policies_allow_what_is_intended_and_no_more(roles: Roles) -> None:
-    read = {}
-    for row in rows(READ):
-        action, _, on = row.partition(" ")
-        for function in FUNCTIONS:
-            resource = resources_of(roles, function)[on]
-            read[row, function] = permits(roles.statements(function), action, resource)
+def test_policies_allow_what_is_intended_and_no_more(
+    roles: Roles, policies: dict[str, list[Any]]
+) -> None:
+    asked = [(row, *row.split(" ", 1), function) for row in rows(READ) for function in FUNCTIONS]
+    read = {
+        (row, function): permits(policies[function], action, resources(roles, function)[on])
+        for row, action, on, function in asked
+    }
     assert read == intended(READ)
 
 
-def test_no_policy_speaks_of_what_the_tables_leave_out(roles: Roles) -> None:
-    named = {row.partition(" ")[0] for row in rows(READ)} | {
-        f"{service}:{row}" for row, (service, _, _) in operations(roles).items()
+def test_no_policy_speaks_of_what_the_tables_leave_out(policies: dict[str, list[Any]]) -> None:
+    tables = {row.split()[0] for row in rows(READ)} | {
+        f"{service}:{row}" for row in rows(TRIED) for service in ("dynamodb", "sqs")
     }
     written = {
         action
-        for function in FUNCTIONS
-        for statement in roles.statements(function)
+        for statements in policies.values()
+        for statement in statements
         for action in listed(statement["Action"])
     }
-    assert written <= named
+    assert written <= tables
+
+
+def test_policies_are_read_as_ministack_applies_them(
+    roles: Roles, policies: dict[str, list[Any]], tried: Allowed
+) -> None:
+    arns = {"dynamodb": roles.outputs["TableArn"], "sqs": roles.outputs["SpoolArn"]}
+    # What is done inside a transaction is no action of its own.
+    asked = [
+        (service, row, *row.partition(" ")[::2])
+        for service, requests in operations(roles).items()
+        for row in requests
+        if not row.startswith("Transact")
+    ]
+    read = {
+        (row, function): permits(
+            policies[function],
+            f"{service}:{action}",
+            f"{arns[service]}/index/{index}" if index else arns[service],
+        )
+        for service, row, action, index in asked
+        for function in FUNCTIONS
+    }
+    assert read == {cell: tried[cell] for cell in read}
+
+
+def test_the_spool_takes_nothing_without_tls(roles: Roles) -> None:
+    plain = roles.aws.client("sqs")
+    plain.meta.events.unregister("before-send", over_tls)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        plain.send_message(QueueUrl=roles.outputs["SpoolUrl"], MessageBody="a form")
 
 
 @pytest.mark.parametrize(
@@ -242,7 +276,7 @@ def listed(value: Any) -> list[str]:
     return value if isinstance(value, list) else [value]
 
 
-def resources_of(roles: Roles, function: str) -> dict[str, str]:
+def resources(roles: Roles, function: str) -> dict[str, str]:
     """Return the ARN of everything that READ asks about, for this function."""
     outputs = roles.outputs
     another = next(name for name in FUNCTIONS if name != function)
@@ -263,79 +297,50 @@ def resources_of(roles: Roles, function: str) -> dict[str, str]:
     }
 
 
-def operations(roles: Roles) -> dict[str, Operation]:
-    """Return what is tried, by its row in TRIED."""
-    table = {"TableName": roles.outputs["TableName"]}
-    one = {**table, "Key": KEY}
+def operations(roles: Roles) -> dict[str, dict[str, Any]]:
+    """Return a request that is in order for every row of TRIED, by service."""
+    name = roles.outputs["TableName"]
+    table = {"TableName": name}
+    one, new = {**table, "Key": KEY}, {**table, "Item": KEY}
+    value = {"ExpressionAttributeValues": {":value": {"S": "IAM"}}}
+    update = {**one, "UpdateExpression": "SET it = :value", **value}
+    check = {**one, "ConditionExpression": "attribute_exists(pk)"}
+
+    def where(attribute: str, **index: str) -> dict[str, Any]:
+        return {**table, **index, **value, "KeyConditionExpression": f"{attribute} = :value"}
+
     queue = {"QueueUrl": roles.outputs["SpoolUrl"]}
     sqs = roles.aws.client("sqs")
     sqs.send_message(**queue, MessageBody="a form")
-    [message] = sqs.receive_message(**queue)["Messages"]
-    receipt = {"ReceiptHandle": message["ReceiptHandle"]}
-
-    def where(attribute: str, **index: str) -> dict[str, Any]:
-        values = {"ExpressionAttributeValues": {":value": {"S": "IAM"}}}
-        return {**table, **index, "KeyConditionExpression": f"{attribute} = :value", **values}
-
-    def written(**action: Any) -> dict[str, Any]:
-        return {"TransactItems": [action]}
-
-    checked = {**one, "ConditionExpression": "attribute_exists(pk)"}
-    attributes = {"AttributeNames": ["QueueArn"]}
+    [received] = sqs.receive_message(**queue)["Messages"]
     return {
-        "PutItem": ("dynamodb", "put_item", {**table, "Item": KEY}),
-        "GetItem": ("dynamodb", "get_item", one),
-        "UpdateItem": ("dynamodb", "update_item", one),
-        "Query": ("dynamodb", "query", where("pk")),
-        "Query by-stage": ("dynamodb", "query", where("by_stage", IndexName="by-stage")),
-        "Query pending": ("dynamodb", "query", where("pending", IndexName="pending")),
-        "Query due": ("dynamodb", "query", where("due", IndexName="due")),
-        "Scan": ("dynamodb", "scan", table),
-        "Scan due": ("dynamodb", "scan", {**table, "IndexName": "due"}),
-        "BatchGetItem": (
-            "dynamodb",
-            "batch_get_item",
-            {"RequestItems": {table["TableName"]: {"Keys": [KEY]}}},
-        ),
-        "BatchWriteItem": (
-            "dynamodb",
-            "batch_write_item",
-            {"RequestItems": {table["TableName"]: [{"PutRequest": {"Item": KEY}}]}},
-        ),
-        "DescribeTable": ("dynamodb", "describe_table", table),
-        "UpdateTable": ("dynamodb", "update_table", {**table, "DeletionProtectionEnabled": False}),
-        "transact Put": (
-            "dynamodb",
-            "transact_write_items",
-            written(Put={**table, "Item": KEY}),
-        ),
-        "transact Update": (
-            "dynamodb",
-            "transact_write_items",
-            written(
-                Update={
-                    **one,
-                    "UpdateExpression": "SET it = :it",
-                    "ExpressionAttributeValues": {":it": {"S": "IAM"}},
-                }
-            ),
-        ),
-        "transact ConditionCheck": (
-            "dynamodb",
-            "transact_write_items",
-            written(ConditionCheck=checked),
-        ),
-        "transact Get": ("dynamodb", "transact_get_items", written(Get=one)),
-        "transact Delete": ("dynamodb", "transact_write_items", written(Delete=one)),
-        "DeleteItem": ("dynamodb", "delete_item", one),
-        "SendMessage": ("sqs", "send_message", {**queue, "MessageBody": "a form"}),
-        "ReceiveMessage": ("sqs", "receive_message", queue),
-        "DeleteMessage": ("sqs", "delete_message", {**queue, **receipt}),
-        "GetQueueAttributes": ("sqs", "get_queue_attributes", {**queue, **attributes}),
-        "SetQueueAttributes": (
-            "sqs",
-            "set_queue_attributes",
-            {**queue, "Attributes": {"VisibilityTimeout": "180"}},
-        ),
-        "PurgeQueue": ("sqs", "purge_queue", queue),
+        "dynamodb": {
+            "PutItem": new,
+            "GetItem": one,
+            "UpdateItem": one,
+            "Query": where("pk"),
+            "Query by-stage": where("by_stage", IndexName="by-stage"),
+            "Query pending": where("pending", IndexName="pending"),
+            "Query due": where("due", IndexName="due"),
+            "Scan": table,
+            "Scan due": {**table, "IndexName": "due"},
+            "BatchGetItem": {"RequestItems": {name: {"Keys": [KEY]}}},
+            "BatchWriteItem": {"RequestItems": {name: [{"PutRequest": {"Item": KEY}}]}},
+            "DescribeTable": table,
+            "UpdateTable": {**table, "DeletionProtectionEnabled": False},
+            "TransactWriteItems Put": {"TransactItems": [{"Put": new}]},
+            "TransactWriteItems Update": {"TransactItems": [{"Update": update}]},
+            "TransactWriteItems ConditionCheck": {"TransactItems": [{"ConditionCheck": check}]},
+            "TransactGetItems Get": {"TransactItems": [{"Get": one}]},
+            "TransactWriteItems Delete": {"TransactItems": [{"Delete": one}]},
+            "DeleteItem": one,
+        },
+        "sqs": {
+            "SendMessage": {**queue, "MessageBody": "a form"},
+            "ReceiveMessage": queue,
+            "DeleteMessage": {**queue, "ReceiptHandle": received["ReceiptHandle"]},
+            "GetQueueAttributes": {**queue, "AttributeNames": ["QueueArn"]},
+            "SetQueueAttributes": {**queue, "Attributes": {"VisibilityTimeout": "180"}},
+            "PurgeQueue": queue,
+        },
     }

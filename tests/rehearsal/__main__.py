@@ -5,7 +5,6 @@ each under its role. Needs `.venv`, `.tools/sam` and `.tools/ministack`; `make d
 """
 
 import json
-import sys
 import tomllib
 import uuid
 from collections.abc import Iterator
@@ -16,10 +15,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any
+from urllib.parse import urlencode
 
 from leadscoring.contract import LeadPromoted, from_sns
+from leadscoring.request import Request
+from leadscoring.spool import Spool
 from tests.deploy.conftest import Project, Template, functions
-from tests.rehearsal.account import BUCKET, PARAMETERS, STACK, Account, account
+from tests.rehearsal.account import AGENT, BUCKET, PARAMETERS, STACK, Account, account
 from tests.rehearsal.shortfalls import SHORTFALLS, fitted, told_of
 
 REHEARSED = "Deployment Rehearsed"  # what no model pays until the update
@@ -58,6 +60,9 @@ class Rehearsal:
         with step("the private API refuses who has not signed"):
             assert self._call("GET /leads")[0] == 403
             assert self._call("GET /leads", signed=True)[0] == 200
+        with step("a form that waited in the spool becomes one, too"):
+            self._spool("alan@example.com")
+            self._hear_of("alan@example.com")
         with step("the sweep's schedule is on, and a sweep fails nowhere") as figures:
             figures.append(self._sweep())
         with step("build again with a new model, and update the stack") as figures:
@@ -112,13 +117,32 @@ class Rehearsal:
     def _promote(self, email: str) -> str:
         began = monotonic()
         self._demo(email)
+        return f"{self._hear_of(email) - began:.1f} s from call to message"
+
+    def _hear_of(self, email: str) -> float:
+        """Wait for the promotion of this lead, and for none beside it; return when it came."""
         [message] = self._received()
+        at = monotonic()
         assert isinstance(message, LeadPromoted), message
         assert message.source == f"urn:mqlambda:{STACK}", message
         assert message.data.lead.email == email, message
-        took = monotonic() - began
         assert self._received(wait=1) == []
-        return f"{took:.1f} s from call to message"
+        return at
+
+    def _spool(self, email: str) -> None:
+        """Leave a form as `collect` does when it can't reach the table."""
+        form = Request(
+            route="POST /f/{form}",
+            path={"form": "demo"},
+            query={},
+            headers={"content-type": "application/x-www-form-urlencoded"},
+            received_at=datetime.now(UTC),
+            request_id=str(uuid.uuid4()),
+            agent=AGENT,
+            address="203.0.113.7",
+            sent_body=urlencode({"email": email}),
+        )
+        Spool(self._sqs, self._aws.outputs(self._aws.physical("Data"))["SpoolUrl"]).put(form)
 
     def _demo(self, email: str) -> None:
         self._send(email, "Demo Requested")
@@ -264,4 +288,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

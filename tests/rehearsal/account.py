@@ -14,12 +14,14 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from tests.deploy.conftest import REGION, Template
 from tests.engine.ministack import ministack
 
 STACK = "mqlambda"
 BUCKET = "artifacts"
+AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 PARAMETERS = {"AllowedOrigins": "https://www.example.com", "Architecture": "x86_64"}
 _COMMAND = Path(sys.executable).with_name("mqlambda")
 _SERVICES = (
@@ -54,8 +56,9 @@ class Account:
 
     def client(self, service: str, **credentials: str) -> Any:
         """Return a client with these credentials, else with those of whoever owns the account."""
-        made = self._session.client(service, endpoint_url=self.endpoint, **credentials)
-        made.meta.events.register("before-send", _over_tls)
+        make: Any = self._session.client
+        made = make(service, endpoint_url=self.endpoint, **credentials)
+        made.meta.events.register("before-send", over_tls)
         return made
 
     def uploaded(self, template: Template) -> str:
@@ -119,22 +122,21 @@ class Account:
         method, path = route.split(" ")
         # An API is known by the host that it is asked for.
         api_id = str(urlsplit(api_url).hostname).partition(".")[0]
+        url = f"{self.endpoint}{path}"
         request = AWSRequest(
             method=method,
-            url=f"{self.endpoint}{path}",
+            url=url,
             data=b"" if body is None else json.dumps(body).encode(),
             headers={
                 "host": f"{api_id}.execute-api.localhost:{urlsplit(self.endpoint).port}",
                 "content-type": "application/json",
-                "user-agent": "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0",
+                "user-agent": AGENT,
                 "origin": PARAMETERS["AllowedOrigins"],
             },
         )
         if signed:
-            SigV4Auth(self._session.get_credentials(), "execute-api", REGION).add_auth(request)
-        sent = urllib.request.Request(
-            request.url, request.data, dict(request.headers), method=method
-        )
+            SigV4Auth(Credentials(_KEY, _KEY), "execute-api", REGION).add_auth(request)
+        sent = urllib.request.Request(url, request.data, dict(request.headers), method=method)
         try:
             with urllib.request.urlopen(sent, timeout=60) as answer:
                 return answer.status, json.load(answer)
@@ -147,7 +149,7 @@ class Account:
         waiter.wait(StackName=STACK, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
 
 
-def _over_tls(request: Any, **_: Any) -> None:
+def over_tls(request: Any, **_: Any) -> None:
     """Say, as a proxy in front would, that TLS ends here: the spool takes nothing without."""
     request.headers["x-forwarded-proto"] = "https"
 
