@@ -14,69 +14,12 @@ from botocore import xform_name
 from botocore.exceptions import ClientError
 
 from tests.deploy.conftest import REGION, ROOT, Template
+from tests.permissions import FUNCTIONS, READ, TRIED, Allowed, intended
 from tests.rehearsal.account import BUCKET, Account, account, over_tls
 from tests.tables import rows
 
-TRIED = """
-                                    Collect   Retry     Promote   Relay     Leads     Sweep
-GetItem                             yes       yes       yes       yes       yes       yes
-PutItem                             yes       yes       yes       yes       yes       yes
-UpdateItem                          yes       yes       yes       yes       yes       yes
-DeleteItem                          .         .         .         yes       yes       yes
-Query                               .         .         yes       yes       yes       yes
-Query by-stage                      .         .         .         .         yes       .
-Query pending                       .         .         .         .         .         yes
-Query due                           .         .         .         .         .         yes
-Scan                                .         .         .         .         .         yes
-Scan due                            .         .         .         .         .         .
-BatchGetItem                        .         .         .         .         .         .
-BatchWriteItem                      .         .         .         .         .         .
-DescribeTable                       .         .         .         .         .         .
-UpdateTable                         .         .         .         .         .         .
-TransactWriteItems Put              yes       yes       yes       yes       yes       yes
-TransactWriteItems Update           yes       yes       yes       yes       yes       yes
-TransactWriteItems Delete           .         .         .         yes       yes       yes
-TransactWriteItems ConditionCheck   .         .         .         .         .         .
-TransactGetItems Get                yes       yes       yes       yes       yes       yes
-SendMessage                         yes       .         .         .         .         .
-ReceiveMessage                      .         yes       .         .         .         .
-DeleteMessage                       .         yes       .         .         .         .
-GetQueueAttributes                  .         yes       .         .         .         .
-SetQueueAttributes                  .         .         .         .         .         .
-PurgeQueue                          .         .         .         .         .         .
-"""
-
-READ = """
-                                      Collect   Retry   Promote   Relay   Leads   Sweep
-sns:Publish topic                     .         .       .         yes     .       yes
-sns:Publish another topic             .         .       .         .       .       .
-sns:Subscribe topic                   .         .       .         .       .       .
-s3:PutObject failure                  .         .       yes       yes     .       .
-s3:ListBucket failures                .         .       yes       yes     .       .
-s3:GetObject failure                  .         .       .         .       .       .
-s3:DeleteObject failure               .         .       .         .       .       .
-s3:PutObject another bucket           .         .       .         .       .       .
-logs:CreateLogStream own logs         yes       yes     yes       yes     yes     yes
-logs:PutLogEvents own logs            yes       yes     yes       yes     yes     yes
-logs:PutLogEvents another log         .         .       .         .       .       .
-logs:DeleteLogGroup own logs          .         .       .         .       .       .
-dynamodb:DescribeStream stream        .         .       yes       yes     .       .
-dynamodb:GetShardIterator stream      .         .       yes       yes     .       .
-dynamodb:GetRecords stream            .         .       yes       yes     .       .
-dynamodb:ListStreams stream           .         .       yes       yes     .       .
-dynamodb:GetItem another table        .         .       .         .       .       .
-dynamodb:DeleteTable table            .         .       .         .       .       .
-sqs:SendMessage another queue         .         .       .         .       .       .
-lambda:InvokeFunction a function      .         .       .         .       .       .
-iam:PassRole a role                   .         .       .         .       .       .
-sts:AssumeRole a role                 .         .       .         .       .       .
-"""
-
 KEY = {"pk": {"S": "IAM"}, "sk": {"S": "IAM"}}
 ACCOUNT = "000000000000"
-
-type Allowed = dict[tuple[str, str], bool]
-"""Whether it is allowed, by the row of a table and the function."""
 
 
 @dataclass(frozen=True)
@@ -226,18 +169,6 @@ def test_a_policy_is_read_as_iam_reads_it(statement: Any, *, allows: bool) -> No
     assert permits([statement], "sns:Publish", "arn:topic") is allows
     denied = {"Effect": "Deny", "Action": "*", "Resource": "*"}
     assert permits([statement, denied], "sns:Publish", "arn:topic") is False
-
-
-FUNCTIONS = [function for function, _ in next(iter(rows(TRIED).values()))]
-
-
-def intended(table: str) -> Allowed:
-    """Return what the table says."""
-    return {
-        (row, function): cell == "yes"
-        for row, cells in rows(table).items()
-        for function, cell in cells
-    }
 
 
 def is_allowed(call: Callable[..., Any], request: dict[str, Any]) -> bool:
