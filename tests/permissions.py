@@ -10,7 +10,7 @@ GetItem                             yes       yes       yes       yes       yes 
 PutItem                             yes       yes       yes       yes       yes       yes
 UpdateItem                          yes       yes       yes       yes       yes       yes
 DeleteItem                          .         .         .         yes       yes       yes
-Query                               .         .         yes       yes       yes       yes
+Query                               yes       yes       yes       yes       yes       yes
 Query by-stage                      .         .         .         .         yes       .
 Query pending                       .         .         .         .         .         yes
 Query due                           .         .         .         .         .         yes
