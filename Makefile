@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.13 || command -v python3)
 UV := $(shell command -v uv || echo .tools/bin/uv)
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: run test check audit deploy-check scan api-check contract node clean
+.PHONY: run test trust check audit deploy-check deploy-rehearsal scan api-check contract node clean
 
 # The local stack with a page to click: http://127.0.0.1:8000 (PORT=…, REPLAY=none|FILE)
 run: .venv/ready
@@ -24,6 +24,10 @@ check: .venv/ready
 # The template, the build, its artifacts and the runbook, with AWS's own tools
 deploy-check: .venv/ready .tools/sam/ready .tools/ministack/ready .tools/aws/ready
 	PATH="$(abspath $(dir $(UV))):$$PATH" .venv/bin/pytest tests/deploy
+
+# Build, deploy, do the main job, update, delete and take up again: on ministack, without an account
+deploy-rehearsal: .venv/ready .tools/sam/ready .tools/ministack/ready
+	PATH="$(abspath $(dir $(UV))):$$PATH" .venv/bin/python -m tests.rehearsal
 
 # Checkov on the templates as CloudFormation sees them; .checkov.yaml says what it need not find
 scan: .tools/sam/ready .tools/checkov/ready

@@ -25,6 +25,7 @@ def expand(template: dict[str, Any], values: dict[str, str]) -> dict[str, Any]:
 
     The values count where SAM itself reads a parameter; elsewhere references to parameters stay.
     Local code becomes an S3 address that still names it: `functions` is `s3://local/functions`.
+    Code that `sam package` has uploaded keeps its address.
 
     Raises:
         InvalidDocumentException: SAM refuses the template; its `causes` say why.
@@ -32,7 +33,7 @@ def expand(template: dict[str, Any], values: dict[str, str]) -> dict[str, Any]:
     globals_ = template.get("Globals", {}).get("Function", {})
     resources = [resource.get("Properties", {}) for resource in template["Resources"].values()]
     for properties in (globals_, *resources):
-        if "CodeUri" in properties:
+        if not properties.get("CodeUri", "s3://").startswith("s3://"):
             properties["CodeUri"] = f"s3://local/{properties['CodeUri']}"
     types = {name: part["Type"] for name, part in template.get("Parameters", {}).items()}
     # CloudFormation, too, hands the translator its lists as lists.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -30,12 +30,24 @@ class Project:
 
     root: Path
 
-    def run(self, tool: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    @classmethod
+    def copied_to(cls, root: Path) -> Self:
+        """Copy all that is deployed into an empty folder."""
+        for name in ("template.yaml", "samconfig.toml"):
+            shutil.copy(ROOT / name, root)
+        foreign = shutil.ignore_patterns("__pycache__", "local", "workbench")
+        for name in ("functions", "infra"):
+            shutil.copytree(ROOT / name, root / name, ignore=foreign)
+        return cls(root)
+
+    def run(
+        self, tool: str, *arguments: str, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run one of the SAM environment's programs in the copy, whatever it says."""
         return subprocess.run(
             [TOOLS / tool, *arguments],
             cwd=self.root,
-            env=_environment(self.root),
+            env=_environment(self.root) | environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -50,9 +62,9 @@ class Project:
         assert old in text, f"{name} has no {old!r}"
         (self.root / name).write_text(text.replace(old, new, 1), encoding="utf-8")
 
-    def expand(self, name: str = "template.yaml") -> Template:
-        """Return the expansion of one of the templates."""
-        expanded = self.run("python", "-m", "infra.expand", name)
+    def expand(self, name: str = "template.yaml", *values: str) -> Template:
+        """Return the expansion of one of the templates, with these values of its parameters."""
+        expanded = self.run("python", "-m", "infra.expand", name, *values)
         assert expanded.returncode == 0, expanded.stdout
         template: Template = json.loads(expanded.stdout)
         return template
@@ -98,13 +110,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(scope="session")
 def copy_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Project]:
     def copy() -> Project:
-        root = tmp_path_factory.mktemp("project")
-        for name in ("template.yaml", "samconfig.toml"):
-            shutil.copy(ROOT / name, root)
-        foreign = shutil.ignore_patterns("__pycache__", "local", "workbench")
-        for name in ("functions", "infra"):
-            shutil.copytree(ROOT / name, root / name, ignore=foreign)
-        return Project(root)
+        return Project.copied_to(tmp_path_factory.mktemp("project"))
 
     return copy
 

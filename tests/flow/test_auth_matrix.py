@@ -6,7 +6,6 @@ that trust, or nothing.
 
 import base64
 import hashlib
-import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
@@ -29,6 +28,7 @@ from tests.flow.attack import (
     set_key,
     target,
 )
+from tests.tables import rows
 
 REVOKED = "sk_revoked"
 REVOKED_SIGNING = "whsec_cmV2b2tlZA=="
@@ -72,15 +72,6 @@ stripe     200 trusted   200     401    401      401                   401      
 typeform   200 trusted   200     401    401      401                   401               200
 zoom       200 trusted   200     401    401      401                   401               401
 """
-
-
-type Row = list[tuple[str, str]]
-
-
-def rows(table: str) -> dict[str, Row]:
-    """Return each row by its name: its cells in order, each with its column's name."""
-    head, *lines = (re.split(r"\s{2,}", line.strip()) for line in table.strip().splitlines())
-    return {name: list(zip(head, cells, strict=True)) for name, *cells in lines}
 
 
 @pytest.fixture(scope="module")
