@@ -137,3 +137,58 @@ def test_a_lead_that_nobody_can_read_ends_in_the_bucket_and_stops_nobody_else(
         TableName=stack.table_name, Key={name: POISON[name] for name in ("pk", "sk")}
     )
     assert_kept(stack, NOON + 2 * HOUR, sent=sent, promoted=[*PEOPLE, "gina@example.com"])
+
+
+def test_a_record_that_kills_its_function_is_isolated_by_bisecting(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote, _ = stack.mappings
+    handler = stack.functions["promote"].module.handler
+    deadly = all_ask(stack)[0]
+    (email,) = [email for email in PEOPLE if email in deadly]
+
+    def out_of_memory(event: dict[str, Any], context: object) -> Any:
+        if email in str(event):
+            raise MemoryError
+        return handler(event, context)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stack.functions["promote"].module, "handler", out_of_memory)
+        pump(stack, NOON)
+
+    assert {r["dynamodb"]["NewImage"]["email"]["S"] for r in promote.on_failure} == {email}
+    assert {m["data"]["lead"]["email"] for m in stack.promoted().values()} == {*PEOPLE} - {email}
+    ask_again = ask(stack, email, NOON + HOUR, "page")
+    pump(stack, NOON + HOUR)
+    sent = [f"demo-{person}-02-12-00" for person in PEOPLE]
+    assert_kept(stack, NOON + HOUR, sent=[*sent, ask_again], promoted=PEOPLE)
+
+
+def test_a_stream_that_was_off_for_more_than_a_day_is_made_up_for_by_scan_and_next_interaction(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack.functions["sweep"].module, "PARTS", 30)
+    promote, _ = stack.mappings
+    *early, late = PEOPLE
+    promoted_unheard, lost = early[:2], early[2:]
+    sent = [ask(stack, email, NOON) for email in promoted_unheard]
+    with clock_at(NOON):
+        promote.deliver(stack.stream.read())
+    sent += [ask(stack, email, NOON) for email in lost]
+    sent.append(ask(stack, late, NOON + 10 * HOUR))
+
+    on_again = NOON + 25 * HOUR
+    assert stack.stream.trim(on_again) > 0
+    pump(stack, on_again)
+    assert {m["data"]["lead"]["email"] for m in stack.promoted().values()} == {late}
+    comes_back = lost[0]
+    sent.append(ask(stack, comes_back, on_again, "page"))
+    pump(stack, on_again)
+    assert {m["data"]["lead"]["email"] for m in stack.promoted().values()} == {late, comes_back}
+    for minute in range(30):
+        sweep(stack, on_again + minute * MINUTE)
+        pump(stack, on_again + minute * MINUTE)
+
+    assert_kept(stack, on_again + HOUR, sent=sent, promoted=PEOPLE)
+    assert stack.metrics["LostLeadsFound"] == len(lost) - 1
+    assert stack.metrics["SweptOutboxItems"] == len(promoted_unheard)
