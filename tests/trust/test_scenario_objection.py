@@ -1,6 +1,7 @@
 """Somebody objects between any two steps from a POST to the published promotion."""
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -40,8 +41,12 @@ def test_who_objects_before_the_relay_has_looked_is_never_handed_over(here: Worl
     too_late: dict[str, bool] = {}
     for step in count(1):
         email = f"at-{step}@acme.example"
-        objects = {"writeKey": SECRET_KEY, "userId": email, "traits": {"consent": False}}
-        with meanwhile.before(step, lambda said=objects: call(here, "identify", **said)):
+        objects: dict[str, Any] = {
+            "writeKey": SECRET_KEY,
+            "userId": email,
+            "traits": {"consent": False},
+        }
+        with meanwhile.before(step, partial(call, here, "identify", **objects)):
             story(here, email)
         too_late[email] = not meanwhile.happened or "Publish" in meanwhile.calls
         if not meanwhile.happened:
