@@ -90,9 +90,9 @@ def guard(now: datetime, done: Counter[str]) -> None:
     until = store.guarded_until()
     first = minute if until is None else max(until + 1, minute - PARTS + 1)
     for each in range(first, minute + 1)[:PARTS_IN_A_RUN]:
-        for lead in store.leads_in(each % PARTS, PARTS):
-            with _alone("not guarded", lead.id, done):
-                _look_at(lead, now, done)
+        for lead_id, read in store.leads_in(each % PARTS, PARTS):
+            with _alone("not guarded", lead_id, done):
+                _look_at(read(), now, done)
         store.note_guarded(each)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from leadscoring import items
@@ -208,10 +209,13 @@ class Store:
         found, following = self._table.scan_page(condition, {":sk": "LEAD"}, limit, cursor)
         return Page([items.lead(item) for item in found], following)
 
-    def leads_in(self, part: int, parts: int) -> Iterator[Lead]:
-        """Return the leads in one of so many parts of the table, about as they are now."""
+    def leads_in(self, part: int, parts: int) -> Iterator[tuple[str, Callable[[], Lead]]]:
+        """Return the leads in one of so many parts of the table, about as they are now.
+
+        They are read one by one, so that one that can't be read stops no other.
+        """
         for item in self._table.scan_part(_ALIVE, {":sk": "LEAD"}, part, parts):
-            yield items.lead(item)
+            yield item["pk"].removeprefix("LEAD#"), partial(items.lead, item)
 
     def guarded_until(self) -> int | None:
         """Return the minute up to which the rolling scan has come, None before its first."""

@@ -1,17 +1,35 @@
-"""Lambda's event source mappings, on a DynamoDB stream and on an SQS queue, as documented.
+"""Lambda's event source mappings, on a DynamoDB stream and on an SQS queue, rule by rule.
 
-https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html: a batch goes
-on from the lowest sequence number that the function reported; one that raised is tried again as a
-whole, in halves where bisecting is on; after the last retry the records go to the destination.
+Each rule names the page of https://docs.aws.amazon.com/lambda/latest/dg/ that states it.
 
-https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html: messages that the
-function reported, or all of a batch that raised, are seen again when the queue's visibility timeout
-is over; the others are deleted.
+A stream's records
+- that no filter lets through are passed over (invocation-eventfiltering);
+- come in order, in batches of at most so many, one batch at a time; while one is tried again, those
+  behind it wait (invocation-eventsourcemapping). The table's stream has one shard here: other
+  shards would not wait for it;
+- come at least once (invocation-eventsourcemapping): the tests deliver them again;
+- that the function reported are tried again from the lowest number on, without those before it; an
+  empty report is success, and one that names no record of the batch fails all of it
+  (services-ddb-batchfailurereporting). No page says what an unknown number does: it is held to fail
+  the batch, since then nothing is lost. Reports are read only where the mapping asks for them;
+- whose function raised are tried again, in two halves where bisecting is on, whatever was asked
+  about reports (services-ddb-batchfailurereporting). A split uses up no retry
+  (services-dynamodb-errors); that going on behind a checkpoint does is our guess, the harder one;
+- that have no retries left go to the destination, and those behind them come
+  (services-dynamodb-errors). A bucket gets the whole batch that failed last: also what was done;
+- that are older than the stream keeps are gone: they reach neither function nor destination
+  (services-ddb-params: a day). Histories are replayed in their own time, so it is for the tests to
+  say that a day has passed.
+
+Retries take no time here, where Lambda waits longer and longer between them: it gives up later.
+
+A queue's messages that the function reported, or all of a batch that raised, are seen again when
+the queue's visibility timeout is over; the others are deleted (services-sqs-errorhandling).
 """
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from infra.local import engine
@@ -24,6 +42,8 @@ if TYPE_CHECKING:
 
 type Record = dict[str, Any]
 type Invoke = Callable[[dict[str, Any]], Any]
+
+STREAM_KEEPS = timedelta(hours=24)
 
 
 class Stream:
@@ -43,6 +63,14 @@ class Stream:
         """Return what the next read will return."""
         found = engine.stream_records(self._table_name, self._position)
         return [_as_delivered(record) for record in found]
+
+    def trim(self, now: datetime) -> int:
+        """Lose what is older than streams keep; return how many records that were."""
+        kept_since = (now - STREAM_KEEPS).timestamp()
+        times = [record["dynamodb"]["ApproximateCreationDateTime"] for record in self.unread()]
+        gone = next((i for i, time in enumerate(times) if time >= kept_since), len(times))
+        self._position += gone
+        return gone
 
 
 class EventSourceMapping:
@@ -68,16 +96,21 @@ class EventSourceMapping:
         return len(wanted)
 
     def _deliver_batch(self, batch: Sequence[Record], retries: int) -> None:
+        """Call the function with the batch, then again with what of it failed."""
         try:
-            parts = [batch[_first_failure(batch, self._invoke({"Records": list(batch)})) :]]
+            answer = self._invoke({"Records": list(batch)})
+            failed = batch[_first_failure(batch, answer) :] if self._trigger.reports else ()
         except Exception:  # noqa: BLE001 (whatever a function raises fails its batch)
-            half = len(batch) // 2 if self._trigger.bisect else 0
-            parts = [batch[:half], batch[half:]]
-        for part in filter(None, parts):
-            if retries:
-                self._deliver_batch(part, retries - 1)
-            else:
-                self.on_failure.extend(part)
+            if self._trigger.bisect and len(batch) > 1:
+                half = len(batch) // 2
+                self._deliver_batch(batch[:half], retries)
+                self._deliver_batch(batch[half:], retries)
+                return
+            failed = batch
+        if failed and retries:
+            self._deliver_batch(failed, retries - 1)
+        else:
+            self.on_failure.extend(failed)
 
 
 class QueueMapping:

@@ -36,6 +36,7 @@ class StreamTrigger:
     batch_size: int
     retries: int
     bisect: bool
+    reports: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class Template:
                     batch_size=event["BatchSize"],
                     retries=event["MaximumRetryAttempts"],
                     bisect=event["BisectBatchOnFunctionError"],
+                    reports="ReportBatchItemFailures" in event["FunctionResponseTypes"],
                 )
                 for name, event in _events(functions, "DynamoDB")
             ),

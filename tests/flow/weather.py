@@ -15,7 +15,7 @@ class Weather:
     """Each service is well, or down, or does its work and loses the answer."""
 
     def __init__(self, stack: LocalStack) -> None:
-        self.dynamodb = self.sqs = WELL
+        self.dynamodb = self.sqs = self.sns = WELL
         self._stack = stack
         self._meet()
 
@@ -25,12 +25,17 @@ class Weather:
         self._meet()
 
     def _meet(self) -> None:
-        collect, retry = (self._stack.functions[name].module for name in ("collect", "retry"))
-        tables = [function.store._table for function in (collect, retry)]
+        modules = {name: function.module for name, function in self._stack.functions.items()}
+        tables = [module.store._table for module in modules.values()]
         for table in tables:
             # It gives up at once: nobody waits in a test.
             table._budget_seconds = 0
-        for client in (*(table._dynamodb for table in tables), collect._spool()._sqs):
+        publishers = [modules[name].publisher for name in ("relay", "sweep")]
+        for client in (
+            modules["collect"]._spool()._sqs,
+            *(table._dynamodb for table in tables),
+            *(publisher._sns for publisher in publishers),
+        ):
             client.meta.events.register_first("before-send", self)
 
     def __call__(self, request: AWSPreparedRequest, **_named: object) -> None:

@@ -128,6 +128,12 @@ class Mishaps:
         raise Died
 
 
+def clients(module: Any) -> list[Any]:
+    """Return the clients by which a function reaches the table and, where it does, the topic."""
+    found = [module.store._table._dynamodb]
+    return [*found, module.publisher._sns] if hasattr(module, "publisher") else found
+
+
 class World:
     """One stack that lives many lives, one after the other."""
 
@@ -159,12 +165,7 @@ class World:
             self.stack.functions[name] = Function(module)
             if name == "sweep":
                 module.PARTS = 1  # so small a table is guarded as a whole, each minute
-            clients = [
-                getattr(getattr(module, "store", None), "_table", None),
-                getattr(module, "publisher", None),
-            ]
-            for owner in filter(None, clients):
-                client = getattr(owner, "_dynamodb", None) or owner._sns
+            for client in clients(module):
                 client.meta.events.register_first("before-send", self.mishaps)
 
     def request(self, method: str, path: str, body: dict[str, Any]) -> Answer | None:

@@ -10,7 +10,8 @@ import boto3
 import pytest
 
 from infra.local.engine import clock_at, engine
-from infra.local.mapping import EventSourceMapping, QueueMapping, Record
+from infra.local.mapping import EventSourceMapping, QueueMapping, Record, Stream
+from infra.local.stack import LocalStack
 from infra.local.template import QueueTrigger, StreamTrigger, Template
 
 ANY = '{"eventName": ["INSERT"]}'
@@ -39,9 +40,15 @@ class Function:
 
 
 def mapping(
-    function: Function, *, size: int = 100, retries: int = 2, bisect: bool = False
+    function: Function,
+    *,
+    size: int = 100,
+    retries: int = 2,
+    bisect: bool = False,
+    reports: bool = True,
 ) -> EventSourceMapping:
-    return EventSourceMapping(StreamTrigger("promote", (ANY,), size, retries, bisect), function)
+    trigger = StreamTrigger("promote", (ANY,), size, retries, bisect, reports)
+    return EventSourceMapping(trigger, function)
 
 
 def failures(*failed: object) -> dict[str, Any]:
@@ -138,15 +145,61 @@ def test_a_batch_that_raises_comes_again_as_a_whole_until_its_retries_are_over()
     assert numbers(tried.on_failure) == [5, 6, 7, 8]
 
 
-def test_bisecting_leaves_only_the_poison_behind() -> None:
+def test_bisecting_leaves_only_the_poison_behind_and_a_split_uses_up_no_retry() -> None:
     function = Function(poisoned)
-    tried = mapping(function, retries=4, bisect=True)
+    tried = mapping(function, retries=1, bisect=True)
 
     tried.deliver(RECORDS)
 
     assert numbers(tried.on_failure) == [6]
     assert [b for b in function.batches if 6 not in b] == [[1, 2, 3, 4], [5], [7, 8]]
     assert [b for b in function.batches if 6 in b][1:] == [[5, 6, 7, 8], [5, 6], [6], [6]]
+
+
+def test_a_report_comes_before_bisecting_so_what_is_behind_the_poison_goes_with_it() -> None:
+    function = Function(lambda batch: failures("6") if 6 in batch else None)
+    tried = mapping(function, retries=3, bisect=True)
+
+    tried.deliver(RECORDS)
+
+    assert function.batches == [[1, 2, 3, 4, 5, 6, 7, 8], *[[6, 7, 8]] * 3]
+    assert numbers(tried.on_failure) == [6, 7, 8]
+
+
+def test_a_report_that_nobody_asked_for_is_not_read() -> None:
+    function = Function(lambda _: failures("6"))
+    tried = mapping(function, reports=False)
+    tried.deliver(RECORDS)
+    assert function.batches == [[1, 2, 3, 4, 5, 6, 7, 8]]
+    assert tried.on_failure == []
+
+
+def test_both_mappings_of_the_template_ask_for_reports_and_bisect_and_give_up() -> None:
+    streams = Template.load().streams
+    assert {trigger.function for trigger in streams} == {"promote", "relay"}
+    assert all(trigger.reports and trigger.bisect and trigger.retries > 0 for trigger in streams)
+
+
+def test_what_waits_behind_a_batch_comes_when_that_is_done_or_given_up_and_in_order() -> None:
+    function = Function(lambda batch: failures("3") if 3 in batch else None)
+    mapping(function, size=2, retries=2).deliver(RECORDS[:6])
+    assert function.batches == [[1, 2], [3, 4], [3, 4], [3, 4], [5, 6]]
+
+
+def test_a_stream_loses_what_is_older_than_a_day_and_nothing_else(stack: LocalStack) -> None:
+    stream = Stream(stack.table_name)
+    stream.read()
+    for hours, name in ((0, "a"), (0, "b"), (1, "c")):
+        with clock_at(NOON + timedelta(hours=hours)):
+            item = {"pk": {"S": f"LEAD#{name}"}, "sk": {"S": "LEAD"}}
+            stack.dynamodb.put_item(TableName=stack.table_name, Item=item)
+
+    assert stream.trim(NOON + timedelta(hours=24)) == 0
+    assert stream.trim(NOON + timedelta(hours=24, seconds=1)) == 2
+
+    (left,) = stream.read()
+    assert left["dynamodb"]["Keys"]["pk"] == {"S": "LEAD#c"}
+    assert stream.trim(NOON + timedelta(days=9)) == 0
 
 
 def test_what_failed_for_good_does_not_hold_up_what_comes_after() -> None:
