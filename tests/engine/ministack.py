@@ -22,7 +22,7 @@ _SETTINGS = {
     "BIND_HOST": "127.0.0.1",
     "SFTP_ENABLED": "0",
     "IOT_MTLS_ENABLED": "0",
-    "SERVICES": "cloudformation,dynamodb,dynamodbstreams,s3,sns",
+    "SERVICES": "cloudformation,dynamodb,dynamodbstreams,s3,sns,sqs",
     "DOCKER_HOST": "unix:///nonexistent",
     "LOG_LEVEL": "WARNING",
 }
