@@ -6,6 +6,7 @@ A fault stands below botocore, where the wire is: its own retries meet it, as th
 import io
 import json
 import random
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -68,7 +69,9 @@ def to_moto(request: AWSPreparedRequest) -> AWSResponse:
 
 def over_http(connections: int = 64) -> Send:
     """Return what delivers requests to an engine that listens on its own port."""
-    send: Send = URLLib3Session(max_pool_connections=connections).send
+    at_once = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]  # as botocore's own sessions
+    session = URLLib3Session(max_pool_connections=connections, socket_options=at_once)
+    send: Send = session.send
     return send
 
 
