@@ -59,7 +59,7 @@ def messages(seed: int, unique: int) -> list[Message]:
     def message(trust: Trust, **said: Any) -> Message:
         day = chance.randrange(DAYS)
         minutes = timedelta(minutes=chance.randrange(22 * 60))
-        sender = trust, said.get("userId", said.get("anonymousId"))
+        sender = trust, said.get("userId") or said["anonymousId"]
         ids[sender] += 1
         said |= {
             "messageId": f"m{ids[sender]}",

@@ -11,7 +11,6 @@ from infra.local.mapping import Record, Stream
 from tests.engine.conftest import Engine
 from tests.trust.faults import Died
 
-_LOST = 0.03
 _AGAIN = 0.15
 _TRIES = 3
 
@@ -45,12 +44,15 @@ class Delivery:
     """Some workers that share a stream: each lead's records in order, all leads' in none.
 
     Some records come again, at another worker and at any time; a record that its worker fails on
-    three times is given up; and some are lost without a word, as after 24 hours.
+    three times is given up; and a share is lost without a word, as after 24 hours.
     """
 
-    def __init__(self, read: Read, hire: Callable[[], Work], workers: int, seed: int) -> None:
+    def __init__(
+        self, read: Read, hire: Callable[[], Work], *, workers: int, lost: float, seed: int
+    ) -> None:
         self._read = read
         self._hire = hire
+        self._lost = lost
         self._chance = random.Random(seed)
         self._queues: list[Queue[Record | None]] = [Queue() for _ in range(workers)]
         self._threads = [
@@ -64,7 +66,7 @@ class Delivery:
         records = self._read()
         again = [record for record in records if self._chance.random() < _AGAIN]
         for record in records:
-            if self._chance.random() >= _LOST:
+            if self._chance.random() >= self._lost:
                 key = record["dynamodb"]["Keys"]["pk"]["S"]
                 self._queues[hash(key) % len(self._queues)].put(record)
         self._chance.shuffle(again)

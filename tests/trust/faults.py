@@ -69,7 +69,7 @@ def to_moto(request: AWSPreparedRequest) -> AWSResponse:
 
 def over_http(connections: int = 64) -> Send:
     """Return what delivers requests to an engine that listens on its own port."""
-    at_once = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]  # as botocore's own sessions
+    at_once: Any = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]  # as botocore's own sessions
     session = URLLib3Session(max_pool_connections=connections, socket_options=at_once)
     send: Send = session.send
     return send

@@ -20,7 +20,7 @@ from botocore.config import Config
 
 from infra.local.mapping import Record
 from leadscoring import outbox
-from leadscoring.contract import Sender
+from leadscoring.contract import LeadPromoted, Sender
 from leadscoring.decay import Counter as Points
 from leadscoring.interaction import Identity, IdentityKind
 from leadscoring.keys import Keys
@@ -81,6 +81,7 @@ class Verdict:
     promotions_lost: int = 0
     promotions_doubled: int = 0
     promotions_bogus: int = 0
+    untold: int = 0
     raw_repeats: int = 0
 
     @property
@@ -96,6 +97,7 @@ class Verdict:
                 self.promotions_lost,
                 self.promotions_doubled,
                 self.promotions_bogus,
+                self.untold,
             )
         )
 
@@ -103,16 +105,26 @@ class Verdict:
 class Run:
     """A stack, the crowd that writes to it, and those who move its leads."""
 
-    def __init__(self, engine: Engine, seed: int, unique: int, senders: int = SENDERS) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        seed: int,
+        unique: int,
+        *,
+        senders: int = SENDERS,
+        odds: Mapping[Fault, float] = ODDS,
+        lost_records: float = 0.03,
+    ) -> None:
         self._engine = engine
         self._seed = seed
         self._senders = senders
+        self._lost_records = lost_records
         self._model = Model.load(MODEL)
         self._messages = crowd.messages(seed, unique)
         self._sent = 0
         self._lock = threading.Lock()
         send = to_moto if engine.name == "moto" else over_http(senders + MOVERS)
-        self._faults = Faults(seeded(seed, ODDS), send)
+        self._faults = Faults(seeded(seed, odds), send)
         config = Config(**{**AWS_CLIENT, "max_pool_connections": senders + MOVERS})
         self._dynamodb = boto3.client("dynamodb", config=config)
         self._sns = boto3.client("sns", config=config)
@@ -126,7 +138,13 @@ class Run:
         posts: SimpleQueue[Post] = SimpleQueue()
         for post in crowd.posts(self._seed, self._messages):
             posts.put(post)
-        delivery = Delivery(reader(self._engine), self._hire, MOVERS, self._seed)
+        delivery = Delivery(
+            reader(self._engine),
+            self._hire,
+            workers=MOVERS,
+            lost=self._lost_records,
+            seed=self._seed,
+        )
         began = time.monotonic()
         with (
             patch("botocore.endpoint.time", SimpleNamespace(sleep=_briefly)),
@@ -145,6 +163,10 @@ class Run:
             delivery.drain()
             self._sweep()
         return self._judge(seconds)
+
+    def publisher(self) -> Publisher:
+        """Return who publishes to the run's topic, faults and all."""
+        return Publisher(self._sns, self._engine.topic_arn)
 
     # Who does it
 
@@ -181,7 +203,7 @@ class Run:
         """Return one who promotes what a lead's record shows, and relays what an outbox's does."""
         store = self._store()
         promoter = Promoter(store, self._model, SENDER)
-        publisher = Publisher(self._sns, self._engine.topic_arn)
+        publisher = self.publisher()
 
         def work(record: Record) -> None:
             stream = record["dynamodb"]
@@ -195,7 +217,7 @@ class Run:
 
     def _relay_what_waits(self) -> None:
         """Do what the sweep does each minute: deliver what is in the outbox, whoever else does."""
-        store, publisher = self._store(), Publisher(self._sns, self._engine.topic_arn)
+        store, publisher = self._store(), self.publisher()
         try:
             for key in store.pending(_SOON):
                 outbox.deliver(key, store, publisher, END)
@@ -241,11 +263,15 @@ class Run:
             peak_in_flight=self._faults.peak_in_flight,
             expected=len(truth.promoted),
         )
-        self._judge_leads(truth, verdict)
-        self._judge_promotions(truth, verdict)
+        received = Counter(
+            (said["id"], said["type"], said["data"].get("cycle")) for said in self._received()
+        )
+        ids = {message_id for message_id, _, _ in received}
+        self._judge_leads(truth, ids, verdict)
+        _judge_promotions(truth, received, verdict)
         return verdict
 
-    def _judge_leads(self, truth: Truth, verdict: Verdict) -> None:
+    def _judge_leads(self, truth: Truth, told: set[str], verdict: Verdict) -> None:
         store = self._store()
         devices: dict[str, set[str]] = {}
         for device, person in truth.owners.items():
@@ -269,24 +295,30 @@ class Run:
             points = [_points(counter, units) for counter, units in differences.items()]
             verdict.over += sum((p for p in points if p > 0), Decimal(0))
             verdict.under -= sum((p for p in points if p < 0), Decimal(0))
-            numbers = [change.number for change in store.changes(_lead_id(name))]
+            changes = [change for home in homes for change in store.changes(home)]
+            verdict.untold += sum(f"{c.lead_id}:{c.number}" not in told for c in changes)
+            numbers = [change.number for change in changes if change.lead_id == _lead_id(name)]
             whole = lead is not None and numbers == list(range(1, lead.changes + 1))
             is_right = whole and not missing and counted == len(true.entries) and not any(points)
             verdict.leads_wrong += not is_right
 
-    def _judge_promotions(self, truth: Truth, verdict: Verdict) -> None:
-        received = Counter(
-            (said["subject"], said["data"]["cycle"], said["id"])
-            for said in self._received()
-            if said["type"] == "mqlambda.lead.promoted.v1"
-        )
-        promotions = Counter(lead_id for lead_id, _, _ in received)
-        expected = {_lead_id(name) for name in truth.promoted}
-        possible = expected | {_lead_id(name) for name in truth.undecided}
-        verdict.promotions_lost = len(expected - promotions.keys())
-        verdict.promotions_bogus = len(promotions.keys() - possible)
-        verdict.promotions_doubled = promotions.total() - len(promotions)
-        verdict.raw_repeats = received.total() - len(received)
+
+def _judge_promotions(
+    truth: Truth, received: Counter[tuple[str, str, int]], verdict: Verdict
+) -> None:
+    """Count what a subscriber makes of it who knows a message by its id."""
+    promotions = Counter(
+        (message_id.partition(":")[0], cycle)
+        for message_id, kind, cycle in received
+        if kind == LeadPromoted.model_fields["type"].default
+    )
+    promoted = Counter(lead_id for lead_id, _ in promotions)
+    expected = {_lead_id(name) for name in truth.promoted}
+    possible = expected | {_lead_id(name) for name in truth.undecided}
+    verdict.promotions_lost = len(expected - promoted.keys())
+    verdict.promotions_bogus = len(promoted.keys() - possible)
+    verdict.promotions_doubled = promotions.total() - len(promoted)
+    verdict.raw_repeats = received.total() - len(received)
 
 
 def _briefly(seconds: float) -> None:

@@ -38,6 +38,7 @@ class Truth:
         model = tomllib.loads(MODEL.read_text(encoding="utf-8"))
         self._rules = model["rules"]
         self._dimensions = model["dimensions"]
+        self._bar: float
         (self._bar,) = (s["enter"]["score"] for s in model["stages"] if s["name"] == "mql")
         self.owners = {
             message.document["anonymousId"]: message.document["userId"]
@@ -69,11 +70,8 @@ class Truth:
 
     def worth(self, lead: Lead) -> float:
         """Return the lead's score at the end."""
-        capped = (
-            min(max(lead.points[name], 0), dimension["cap"])
-            for name, dimension in self._dimensions.items()
-        )
-        return round(sum(capped), 3)
+        caps = {name: float(dimension["cap"]) for name, dimension in self._dimensions.items()}
+        return round(sum(min(max(lead.points[name], 0), cap) for name, cap in caps.items()), 3)
 
     def _take(self, message: Message) -> None:
         said = message.document
