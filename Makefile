@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.13 || command -v python3)
 UV := $(shell command -v uv || echo .tools/bin/uv)
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: run test check deploy-check api-check contract node clean
+.PHONY: run test trust check deploy-check api-check contract node clean
 
 # The local stack with a page to click: http://127.0.0.1:8000 (PORT=…, REPLAY=none|FILE)
 run: .venv/ready
@@ -14,6 +14,10 @@ run: .venv/ready
 test: .venv/ready .tools/ministack/ready node check
 	.venv/bin/pytest -n auto --dist loadfile --no-loadscope-reorder \
 		--ignore tests/deploy --ignore tests/api tests/flow/test_replay.py tests
+
+# A crowd in bad weather on two engines, and all that is broken on purpose, in one table
+trust: .venv/ready .tools/ministack/ready
+	.venv/bin/python -W ignore -m tests.trust
 
 # Style and types
 check: .venv/ready

@@ -22,13 +22,8 @@ def sort_key(action: Action) -> str:
     return key
 
 
-def writes(
-    *prefixes: str, tamper: Callable[[dict[str, Any]], None] | None = None, beside: str = ""
-) -> Bug:
-    """Let writes to items whose sort keys begin so be left out, or tampered with.
-
-    `beside` another item, only in transactions that write one whose sort key begins with that.
-    """
+def writes(*prefixes: str, tamper: Callable[[dict[str, Any]], None] | None = None) -> Bug:
+    """Let writes to items whose sort keys begin so be left out, or tampered with."""
     write = Table.write
 
     def is_left(action: Action) -> bool:
@@ -40,9 +35,7 @@ def writes(
         return tamper is not None
 
     def broken(table: Table, actions: Sequence[Action]) -> None:
-        if any(sort_key(action).startswith(beside) for action in actions):
-            actions = [action for action in actions if is_left(action)]
-        write(table, actions)
+        write(table, [action for action in actions if is_left(action)])
 
     return patch.object(Table, "write", broken)
 

@@ -3,16 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.engine.conftest import Engine
+from tests.engine.conftest import Engine, running
 from tests.tampering import Bug, settled_before_it_is_published
 from tests.trust import mutants, naive
 from tests.trust.faults import Fault
 from tests.trust.run import ODDS, Run, Verdict
 
 # Small and harsh: what is broken shows within seconds.
-UNIQUE, SENDERS, LOST_RECORDS = 200, 16, 0.15
+UNIQUE, SENDERS, LOST_RECORDS = 150, 16, 0.15
 _ODDS = {**ODDS, Fault.DIES_BEFORE: 0.03, Fault.DIES_AFTER: 0.08}
-_SEEDS = range(1, 5)
+_SEEDS = range(1, 7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +23,25 @@ class Broken:
     bug: Callable[[Run], Bug]
     figure: str
 
-    def run(self, engine: Engine, seed: int) -> Verdict:
-        """Return what a small run comes to with it."""
-        run = small_run(engine, seed)
-        with self.bug(run):
-            return run.play()
+    def hunt(self, ministack_url: str | None) -> "Hunt":
+        """Run it seed by seed until the figure says that it is broken: some need an accident."""
+        for seed in _SEEDS:
+            with running(ministack_url) as engine:
+                run = small_run(engine, seed)
+                with self.bug(run):
+                    verdict = run.play()
+            if getattr(verdict, self.figure):
+                return Hunt(seed, verdict, caught=True)
+        return Hunt(seed, verdict, caught=False)
 
-    def is_caught_by(self, verdict: Verdict) -> bool:
-        """Tell whether the figure says it."""
-        return getattr(verdict, self.figure) > 0
+
+@dataclass(frozen=True, slots=True)
+class Hunt:
+    """The last run of something broken, and whether its figure gave it away."""
+
+    seed: int
+    verdict: Verdict
+    caught: bool
 
 
 def small_run(engine: Engine, seed: int) -> Run:
@@ -51,7 +61,6 @@ NAIVE = [
 MUTANTS = [
     _mutant(mutants.entries_are_put_anyway, "entries put without a condition", "over"),
     _mutant(mutants.limits_hold_nobody_back, "limits without a condition", "over"),
-    _mutant(mutants.limits_are_not_counted, "limits not counted", "over"),
     _mutant(mutants.refused_is_recorded, "refused counts as recorded", "lost"),
     _mutant(mutants.repeats_in_a_request_stay, "a request's repeats kept", "lost"),
     _mutant(mutants.one_id_is_one_entry, "no door in the ledger's key", "lost"),
@@ -64,3 +73,5 @@ MUTANTS = [
     _mutant(mutants.published_under_new_ids, "an id for each publishing", "promotions_doubled"),
     _mutant(mutants.anybody_may_be_called, "MQL without an e-mail", "promotions_bogus"),
 ]
+
+BROKEN = [*NAIVE, *MUTANTS]

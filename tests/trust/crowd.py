@@ -52,7 +52,7 @@ def messages(seed: int, unique: int) -> list[Message]:
     """
     chance = random.Random(seed)
     people = [_person(number, chance) for number in range(max(4, unique // _PER_PERSON))]
-    strangers = [_Person({"anonymousId": f"stranger-{n}"}, []) for n in range(len(people) // 8)]
+    strangers = [_Person({"anonymousId": f"stranger-{n}"}, []) for n in range(1 + len(people) // 8)]
     ids: Counter[tuple[Trust, str]] = Counter()
     complaints: Counter[str] = Counter()
 
@@ -138,5 +138,5 @@ def _post(trust: Trust, day: int, waiting: dict[tuple[Trust, int], list[dict[str
 
 def _person(number: int, chance: random.Random) -> _Person:
     name = {"userId": f"person{number}@example.com"}
-    count = chance.choice([1, 2]) if number % 2 else 0
+    count = chance.choice([1, 2, 3]) if number % 2 else 0
     return _Person(name, [{"anonymousId": f"device-{number}-{n}"} for n in range(count)])

@@ -57,7 +57,7 @@ ODDS: Mapping[Fault, float] = {
 }
 
 # A sender who never succeeds gives up at last; the table's own patience is shorter than Lambda's.
-_TRIES = 60
+_TRIES = 20
 _BUDGET_SECONDS = 2.0
 _BETWEEN_SWEEPS = 0.5
 _SOON = END + timedelta(seconds=1)
