@@ -10,9 +10,9 @@ from tests.trust.faults import Fault
 from tests.trust.run import ODDS, Run, Verdict
 
 # Small and harsh: what is broken shows within seconds.
-UNIQUE, SENDERS, LOST_RECORDS = 150, 16, 0.15
-_ODDS = {**ODDS, Fault.DIES_BEFORE: 0.03, Fault.DIES_AFTER: 0.08}
-_SEEDS = range(1, 7)
+UNIQUE, SENDERS, LOST_RECORDS = 120, 16, 0.2
+_ODDS = {**ODDS, Fault.DIES_BEFORE: 0.08, Fault.DIES_AFTER: 0.08}
+_SEEDS = range(1, 9)
 
 
 @dataclass(frozen=True, slots=True)

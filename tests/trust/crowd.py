@@ -74,7 +74,7 @@ def messages(seed: int, unique: int) -> list[Message]:
     ]
     everybody = [*people, *strangers]
     ranks = [1 / (number + 1) for number in range(len(people))]
-    weights = [*ranks, *(ranks[len(ranks) // 3] for _ in strangers)]
+    weights = [*ranks, *(ranks[1] for _ in strangers)]
     while len(made) < unique:
         (person,) = chance.choices(everybody, weights)
         name = chance.choice([person.name, person.name, *person.devices])
