@@ -17,7 +17,7 @@ test: .venv/ready .tools/ministack/ready node check
 
 # A crowd in bad weather on two engines, and all that is broken on purpose, in one table
 trust: .venv/ready .tools/ministack/ready
-	.venv/bin/python -W ignore -m tests.trust
+	.venv/bin/python -m tests.trust
 
 # Style and types
 check: .venv/ready

@@ -7,7 +7,8 @@ from tests.engine.conftest import Engine, running
 from tests.tampering import Bug, settled_before_it_is_published
 from tests.trust import mutants, naive
 from tests.trust.faults import Fault
-from tests.trust.run import ODDS, Run, Verdict
+from tests.trust.run import ODDS, Run
+from tests.trust.verdict import Verdict
 
 # Small and harsh: what is broken shows within seconds.
 UNIQUE, SENDERS, LOST_RECORDS = 120, 16, 0.2

@@ -3,16 +3,13 @@
 import json
 import threading
 import time
-from collections import Counter
+import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import timedelta
-from decimal import Decimal
 from queue import Empty, SimpleQueue
 from types import SimpleNamespace
-from typing import Any
 from unittest.mock import patch
 
 import boto3
@@ -20,10 +17,7 @@ from botocore.config import Config
 
 from infra.local.mapping import Record
 from leadscoring import outbox
-from leadscoring.contract import LeadPromoted, Sender
-from leadscoring.decay import Counter as Points
-from leadscoring.interaction import Identity, IdentityKind
-from leadscoring.keys import Keys
+from leadscoring.contract import Sender
 from leadscoring.model import Model
 from leadscoring.promotion import Promoter
 from leadscoring.publisher import Publisher
@@ -38,8 +32,8 @@ from tests.trust.crowd import END, Post
 from tests.trust.delivery import Delivery, Work, reader
 from tests.trust.faults import Died, Fault, Faults, over_http, seeded, to_moto
 from tests.trust.truth import MODEL, Truth
+from tests.trust.verdict import KEYS, Said, Verdict, judge
 
-KEYS = Keys(lead_ids=b"trust", public="", secrets=(), links={}, webhooks={}, captchas={})
 SENDER = Sender("urn:mqlambda:trust")
 SENDERS, MOVERS = 64, 8
 
@@ -61,45 +55,6 @@ _TRIES = 20
 _BUDGET_SECONDS = 2.0
 _BETWEEN_SWEEPS = 0.5
 _SOON = END + timedelta(seconds=1)
-
-
-@dataclass
-class Verdict:
-    """What one run came to, beside what had to come of it."""
-
-    unique: int
-    sent: int
-    seconds: float
-    faults: Counter[Fault]
-    peak_in_flight: int
-    lost: int = 0
-    doubled: int = 0
-    leads_wrong: int = 0
-    over: Decimal = Decimal(0)
-    under: Decimal = Decimal(0)
-    expected: int = 0
-    promotions_lost: int = 0
-    promotions_doubled: int = 0
-    promotions_bogus: int = 0
-    untold: int = 0
-    raw_repeats: int = 0
-
-    @property
-    def is_good(self) -> bool:
-        """Tell whether nothing was lost and nothing counted twice."""
-        return not any(
-            (
-                self.lost,
-                self.doubled,
-                self.leads_wrong,
-                self.over,
-                self.under,
-                self.promotions_lost,
-                self.promotions_doubled,
-                self.promotions_bogus,
-                self.untold,
-            )
-        )
 
 
 class Run:
@@ -235,7 +190,7 @@ class Run:
     # What came of it
 
     def _subscribe(self) -> str:
-        url: str = self._sqs.create_queue(QueueName=f"subscriber-{self._seed}")["QueueUrl"]
+        url: str = self._sqs.create_queue(QueueName=f"subscriber-{uuid.uuid4()}")["QueueUrl"]
         asked = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
         boto3.client("sns").subscribe(
             TopicArn=self._engine.topic_arn,
@@ -245,7 +200,7 @@ class Run:
         )
         return url
 
-    def _received(self) -> Iterator[dict[str, Any]]:
+    def _received(self) -> Iterator[Said]:
         """Return what the subscriber got, once each time that it got it."""
         while found := self._sqs.receive_message(
             QueueUrl=self._queue_url, MaxNumberOfMessages=10, VisibilityTimeout=3600
@@ -254,85 +209,17 @@ class Run:
                 yield json.loads(message["Body"])
 
     def _judge(self, seconds: float) -> Verdict:
-        truth = Truth(self._messages)
         verdict = Verdict(
             unique=len(self._messages),
             sent=self._sent,
             seconds=seconds,
             faults=self._faults.happened,
             peak_in_flight=self._faults.peak_in_flight,
-            expected=len(truth.promoted),
         )
-        received = Counter(
-            (said["id"], said["type"], said["data"].get("cycle")) for said in self._received()
-        )
-        ids = {message_id for message_id, _, _ in received}
-        self._judge_leads(truth, ids, verdict)
-        _judge_promotions(truth, received, verdict)
+        judge(verdict, Truth(self._messages), self._store(), list(self._received()))
         return verdict
-
-    def _judge_leads(self, truth: Truth, told: set[str], verdict: Verdict) -> None:
-        store = self._store()
-        devices: dict[str, set[str]] = {}
-        for device, person in truth.owners.items():
-            devices.setdefault(person, set()).add(device)
-        for name, true in truth.leads.items():
-            homes = {_lead_id(home): home for home in (name, *devices.get(name, ()))}
-            entered = Counter(
-                (homes[entry.home], entry.trust, entry.message_id)
-                for home in homes
-                for entry in store.ledger.entries_at(home)
-            )
-            lead = store.lead_now(_lead_id(name))
-            counted = lead.interactions if lead else 0
-            missing = true.entries - entered.keys()
-            verdict.lost += max(len(missing), len(true.entries) - counted)
-            verdict.doubled += max(0, counted - len(true.entries))
-            differences = {
-                counter: (lead.units.get(counter, 0) if lead else 0) - true.units[counter]
-                for counter in true.units.keys() | (lead.units.keys() if lead else set())
-            }
-            points = [_points(counter, units) for counter, units in differences.items()]
-            verdict.over += sum((p for p in points if p > 0), Decimal(0))
-            verdict.under -= sum((p for p in points if p < 0), Decimal(0))
-            changes = [change for home in homes for change in store.changes(home)]
-            verdict.untold += sum(f"{c.lead_id}:{c.number}" not in told for c in changes)
-            numbers = [change.number for change in changes if change.lead_id == _lead_id(name)]
-            whole = lead is not None and numbers == list(range(1, lead.changes + 1))
-            is_right = whole and not missing and counted == len(true.entries) and not any(points)
-            verdict.leads_wrong += not is_right
-
-
-def _judge_promotions(
-    truth: Truth, received: Counter[tuple[str, str, int]], verdict: Verdict
-) -> None:
-    """Count what a subscriber makes of it who knows a message by its id."""
-    promotions = Counter(
-        (message_id.partition(":")[0], cycle)
-        for message_id, kind, cycle in received
-        if kind == LeadPromoted.model_fields["type"].default
-    )
-    promoted = Counter(lead_id for lead_id, _ in promotions)
-    expected = {_lead_id(name) for name in truth.promoted}
-    possible = expected | {_lead_id(name) for name in truth.undecided}
-    verdict.promotions_lost = len(expected - promoted.keys())
-    verdict.promotions_bogus = len(promoted.keys() - possible)
-    verdict.promotions_doubled = promotions.total() - len(promoted)
-    verdict.raw_repeats = received.total() - len(received)
 
 
 def _briefly(seconds: float) -> None:
     """Wait a hundredth of it: nobody has to wait for a network that is none."""
     time.sleep(seconds / 100)
-
-
-def _lead_id(name: str) -> str:
-    kind = IdentityKind.EMAIL if "@" in name else IdentityKind.ANONYMOUS_ID
-    return Identity(kind, name).lead_id(KEYS.lead_ids)
-
-
-def _points(counter: str, units: int) -> Decimal:
-    """Return what so many units of a counter are worth in the end."""
-    parsed = Points.parse(counter)
-    assert parsed is not None
-    return parsed.points(units, END)
