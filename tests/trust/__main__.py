@@ -5,12 +5,14 @@ import logging
 import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from itertools import chain
 
 from tests.engine.conftest import running
 from tests.engine.ministack import ministack
 from tests.trust.broken import BROKEN, SENDERS, Broken, small_run
+from tests.trust.faults import Fault
 from tests.trust.run import SENDERS as CROWD
 from tests.trust.run import Run
 from tests.trust.verdict import Verdict
@@ -19,6 +21,7 @@ _COLUMNS: dict[str, Callable[[Verdict], object]] = {
     "unique": lambda v: v.unique,
     "sent": lambda v: v.sent,
     "faults": lambda v: v.faults.total(),
+    "gave up": lambda v: v.given_up,
     "peak": lambda v: v.peak_in_flight,
     "lost": lambda v: v.lost,
     "double": lambda v: v.doubled,
@@ -34,10 +37,11 @@ _COLUMNS: dict[str, Callable[[Verdict], object]] = {
     "per s": lambda v: round(v.unique / v.seconds),
 }
 _LEGEND = """
-peak: HTTP attempts in flight at once. lost, double: interactions. wrong: leads whose counters,
-ledger or changes are not the truth, by so many points over and under it. MQLs: promotions that had
-to come, and of these lost, doubled (two message ids in one cycle) and bogus. untold: changes whose
-message never came. again: the same message id once more, which subscribers drop.
+gave up: requests that nobody ever answered. peak: HTTP attempts in flight at once. lost, double:
+interactions. wrong: leads whose counters, ledger or changes are not the truth, by so many points
+over and under it. MQLs: promotions that had to come, and of these lost, doubled (two message ids)
+and bogus. untold: changes whose message never came. again: the same message id once more, which
+subscribers drop.
 """
 
 
@@ -87,10 +91,25 @@ def _print_verdict(engine: str, run: str, seed: int, threads: int, verdict: Verd
     _print_line(engine, run, seed, threads, *figures)
 
 
-def _print_line(
-    engine: str, run: str, seed: object, threads: object, rest: Iterable[object]
-) -> None:
-    cells = "".join(f"{figure!s:>8}" for figure in (seed, threads, *rest))
+def _print_totals(ours: dict[str, list[Verdict]]) -> None:
+    totals = {name: _totals(runs) for name, runs in ours.items()}
+    print(f"{'on each engine':<28}{''.join(f'{name:>12}' for name in totals)}")
+    for what in _totals([]):
+        print(f"{what:<28}{''.join(f'{total[what]:>12,}' for total in totals.values())}")
+
+
+def _totals(runs: list[Verdict]) -> dict[str, int]:
+    faults = sum((verdict.faults for verdict in runs), Counter[Fault]())
+    return {
+        "interactions": sum(verdict.unique for verdict in runs),
+        "sent": sum(verdict.sent for verdict in runs),
+        "faults": faults.total(),
+        **{f"  {fault}": faults[fault] for fault in Fault},
+    }
+
+
+def _print_line(engine: str, run: str, *figures: object) -> None:
+    cells = "".join(f"{figure!s:>8}" for figure in figures)
     print(f"{engine:<10}{run:<56}{cells}", flush=True)
 
 

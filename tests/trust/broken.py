@@ -12,7 +12,7 @@ from tests.trust.verdict import Verdict
 
 # Small and harsh: what is broken shows within seconds.
 UNIQUE, SENDERS, LOST_RECORDS = 120, 16, 0.2
-_ODDS = {**ODDS, Fault.DIES_BEFORE: 0.08, Fault.DIES_AFTER: 0.08}
+_ODDS = {**ODDS, Fault.DIES_BEFORE: 0.05, Fault.DIES_AFTER: 0.08}
 _SEEDS = range(1, 9)
 
 

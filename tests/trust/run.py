@@ -51,7 +51,7 @@ ODDS: Mapping[Fault, float] = {
 }
 
 # A sender who never succeeds gives up at last; the table's own patience is shorter than Lambda's.
-_TRIES = 20
+_TRIES = 100
 _BUDGET_SECONDS = 2.0
 _BETWEEN_SWEEPS = 0.5
 _SOON = END + timedelta(seconds=1)
@@ -76,7 +76,7 @@ class Run:
         self._lost_records = lost_records
         self._model = Model.load(MODEL)
         self._messages = crowd.messages(seed, unique)
-        self._sent = 0
+        self._sent = self._given_up = 0
         self._lock = threading.Lock()
         send = to_moto if engine.name == "moto" else over_http(senders + MOVERS)
         self._faults = Faults(seeded(seed, odds), send)
@@ -148,6 +148,9 @@ class Run:
                     recorder = Recorder(self._store(), self._model, SENDER)
                 except Exception:  # noqa: BLE001 (a 5xx, whatever it is)
                     continue
+            else:
+                with self._lock:
+                    self._given_up += 1
 
     def _take(self, post: Post, recorder: Recorder) -> None:
         arrival = Arrival(post.received_at, "request", post.trust)
@@ -212,6 +215,7 @@ class Run:
         verdict = Verdict(
             unique=len(self._messages),
             sent=self._sent,
+            given_up=self._given_up,
             seconds=seconds,
             faults=self._faults.happened,
             peak_in_flight=self._faults.peak_in_flight,

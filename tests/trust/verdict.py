@@ -31,6 +31,7 @@ class Verdict:
 
     unique: int
     sent: int
+    given_up: int
     seconds: float
     faults: Counter[Fault]
     peak_in_flight: int
@@ -48,9 +49,10 @@ class Verdict:
 
     @property
     def is_good(self) -> bool:
-        """Tell whether nothing was lost and nothing counted twice."""
+        """Tell whether all was answered, nothing lost and nothing counted twice."""
         return not any(
             (
+                self.given_up,
                 self.lost,
                 self.doubled,
                 self.leads_wrong,
