@@ -15,6 +15,10 @@ test: .venv/ready .tools/ministack/ready node check
 	.venv/bin/pytest -n auto --dist loadfile --no-loadscope-reorder \
 		--ignore tests/deploy --ignore tests/api tests/flow/test_replay.py tests
 
+# A crowd in bad weather on two engines, and all that is broken on purpose, in one table
+trust: .venv/ready .tools/ministack/ready
+	.venv/bin/python -m tests.trust
+
 # Style and types
 check: .venv/ready
 	.venv/bin/ruff check

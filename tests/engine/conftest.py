@@ -4,7 +4,7 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +43,7 @@ class Engine:
 
     name: str
     table_name: str
+    topic_arn: str
     client: Callable[[], "DynamoDBClient"]
 
 
@@ -61,12 +62,18 @@ def ministack_url() -> Iterator[str]:
 @pytest.fixture(scope="module", params=["moto", "ministack"])
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """Give each test of a module to both engines, with one table for all of them."""
-    environment = dict(_ENVIRONMENT)
-    if request.param == "ministack":
-        environment["AWS_ENDPOINT_URL"] = request.getfixturevalue("ministack_url")
+    is_moto = request.param == "moto"
+    with running(None if is_moto else request.getfixturevalue("ministack_url")) as engine:
+        yield engine
+
+
+@contextmanager
+def running(ministack_url: str | None) -> Iterator[Engine]:
+    """Run one engine with a stack of its own: moto in this process, unless ministack has a URL."""
+    environment = _ENVIRONMENT | ({"AWS_ENDPOINT_URL": ministack_url} if ministack_url else {})
     with ExitStack() as running:
         running.enter_context(patch.dict(os.environ, environment))
-        if request.param == "moto":
+        if not ministack_url:
             running.enter_context(moto.engine())
         session = boto3.Session()
         one_at_a_time = threading.Lock()
@@ -77,11 +84,13 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
                 running.callback(made.close)
                 return made
 
-        yield Engine(request.param, _create_table(session), client)
+        outputs = _create_stack(session)
+        name = "ministack" if ministack_url else "moto"
+        yield Engine(name, outputs["TableName"], outputs["TopicArn"], client)
 
 
-def _create_table(session: boto3.Session) -> str:
-    """Create the stack of infra/data.yaml and return its table's name."""
+def _create_stack(session: boto3.Session) -> dict[str, str]:
+    """Create the stack of infra/data.yaml and return its outputs."""
     stack_name = f"data-{uuid.uuid4()}"
     cloudformation: CloudFormationClient = session.client("cloudformation")
     with closing(cloudformation):
@@ -90,5 +99,4 @@ def _create_table(session: boto3.Session) -> str:
         created = cloudformation.get_waiter("stack_create_complete")
         created.wait(StackName=stack_name, WaiterConfig={"Delay": 1})
         (stack,) = cloudformation.describe_stacks(StackName=stack_name)["Stacks"]
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-    return outputs["TableName"]
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}

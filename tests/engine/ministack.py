@@ -15,7 +15,7 @@ from pathlib import Path
 
 _BIN = Path(__file__).parents[2] / ".tools" / "ministack" / "bin"
 _STARTS_WITHIN_SECONDS = 60
-_SERVICES = "cloudformation,dynamodb,dynamodbstreams,s3,sns"
+_SERVICES = "cloudformation,dynamodb,dynamodbstreams,events,s3,sns,sqs"
 
 # By itself it listens on every address, runs uploaded code and looks for old Docker containers of
 # its kind to remove: here it speaks to this machine alone, and of what it is asked for.

@@ -4,7 +4,6 @@ What any life trips over, a short hunt finds by itself; for what is rarer, the l
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,20 +12,16 @@ from unittest.mock import patch
 import pytest
 
 from infra.local.stack import PUBLIC_KEY
-from leadscoring import lifecycle, outbox
-from leadscoring.contract import MESSAGES, LeadErased
+from leadscoring import lifecycle
 from leadscoring.erasing import Erasing
 from leadscoring.interaction import from_text
 from leadscoring.lead import Change, Entry
-from leadscoring.publisher import Publisher
-from leadscoring.store import OutboxKey, Store
-from leadscoring.table import Action, Table
+from leadscoring.store import Store
 from tests.life import invariants as always
 from tests.life.invariants import Invariant
 from tests.life.machine import PEOPLE, USERS, Life, Mishap, live, tell
 from tests.life.world import DIES_BEFORE, World, world
-
-type Bug = AbstractContextManager[Any]
+from tests.tampering import Bug, settled_before_it_is_published, unconditional, writes
 
 JANE, USER = PEOPLE[0], USERS[0]
 PROMOTE, RELAY = 0, 1
@@ -38,37 +33,6 @@ def here() -> Iterator[World]:
         yield shared
 
 
-def writes(*prefixes: str, tamper: Callable[[dict[str, Any]], None] | None = None) -> Bug:
-    """Let writes to items whose sort keys begin so be left out, or tampered with."""
-    write = Table.write
-
-    def is_left(action: Action) -> bool:
-        (operation,) = action.values()
-        key = operation.get("Key") or operation["Item"]
-        if "Delete" in action or not key["sk"]["S"].startswith(prefixes):
-            return True
-        if tamper:
-            tamper(operation)
-        return tamper is not None
-
-    def broken(table: Table, actions: Iterable[Action]) -> None:
-        write(table, [action for action in actions if is_left(action)])
-
-    return patch.object(Table, "write", broken)
-
-
-def unconditional(operation: dict[str, Any]) -> None:
-    """Drop the condition, and the words that only it uses."""
-    operation.pop("ConditionExpression", None)
-    operation.pop("ReturnValuesOnConditionCheckFailure", None)
-    said = operation.get("UpdateExpression", "").replace(",", " ").replace(")", " ").split()
-    for words in ("ExpressionAttributeNames", "ExpressionAttributeValues"):
-        known = {name: word for name, word in operation.get(words, {}).items() if name in said}
-        operation.pop(words, None)
-        if known:
-            operation[words] = known
-
-
 def in_the_same_cycle() -> Bug:
     passage = lifecycle._passage
 
@@ -76,21 +40,6 @@ def in_the_same_cycle() -> Bug:
         return replace(passage(lead, *args, **named), cycle=lead.cycle)
 
     return patch.object(lifecycle, "_passage", broken)
-
-
-def settled_before_it_is_published() -> Bug:
-    deliver = outbox.deliver
-
-    def broken(key: OutboxKey, store: Store, publisher: Publisher, now: datetime) -> bool:
-        pending = store.pending_message(key)
-        message = MESSAGES.validate_json(pending.text) if pending else None
-        if message is None or isinstance(message, LeadErased):
-            return deliver(key, store, publisher, now)
-        store.settle(key, message.id, now)
-        publisher.publish(message)
-        return True
-
-    return patch.object(outbox, "deliver", broken)
 
 
 def numbered_by_the_clock() -> Bug:
