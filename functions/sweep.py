@@ -54,14 +54,15 @@ forgetter = Forgetter(store, model, sender)
 
 @metrics.log_metrics
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
-    """Relay what is left in the outbox, hear the timers that ring, and guard a part of the table.
+    """Hear the timers that ring, guard a part of the table, and relay what is left in the outbox.
 
     Return how much of each was done.
     """
     now, done = datetime.fromisoformat(event["time"]), Counter[str]()
-    relay(now, done)
     ring(now, done)
     guard(now, done)
+    # Last: a topic that hangs must not keep the other two.
+    relay(now, done)
     for name, count in done.items():
         if count:
             metrics.add_metric(name, MetricUnit.Count, count)

@@ -5,6 +5,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -90,22 +91,20 @@ class Table:
         Raises:
             Busy: the table does not say, for now.
         """
-        try:
+        with _saying_so_while_busy():
             answer = self._dynamodb.get_item(
                 TableName=self._name, Key=image({"pk": pk, "sk": sk}), ConsistentRead=True
             )
-        except (NoConnectionError, HTTPClientError) as error:
-            raise Busy("the table can't be reached") from error
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _WORTH_REPEATING:
-                raise Busy("the table is busy") from error
-            raise
         return plain(answer["Item"]) if "Item" in answer else None
 
     def query(
         self, condition: str, values: Mapping[str, Any], index: str | None = None
     ) -> Iterator[Item]:
-        """Return all items whose keys meet the condition."""
+        """Return all items whose keys meet the condition.
+
+        Raises:
+            Busy: the table does not say, for now.
+        """
         cursor = None
         while True:
             items, cursor = self.query_page(condition, values, 1000, cursor, index)
@@ -125,6 +124,7 @@ class Table:
 
         Raises:
             BadCursor: the cursor was not made by this query.
+            Busy: the table does not say, for now.
         """
         request: dict[str, Any] = {
             "TableName": self._name,
@@ -137,7 +137,8 @@ class Table:
         if cursor is not None:
             request["ExclusiveStartKey"] = _start_key(cursor, _KEYS_OF_INDEX[index])
         try:
-            answer = self._dynamodb.query(**request)
+            with _saying_so_while_busy():
+                answer = self._dynamodb.query(**request)
         except ClientError as error:
             if cursor is not None and error.response["Error"]["Code"] == "ValidationException":
                 raise BadCursor("not a cursor of this list") from None
@@ -274,6 +275,19 @@ class Words:
         word = f":{len(self.values)}"
         self.values[word] = value
         return word
+
+
+@contextmanager
+def _saying_so_while_busy() -> Iterator[None]:
+    """Raise `Busy` where a read fails that is worth repeating."""
+    try:
+        yield
+    except (NoConnectionError, HTTPClientError) as error:
+        raise Busy("the table can't be reached") from error
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _WORTH_REPEATING:
+            raise Busy("the table is busy") from error
+        raise
 
 
 def _on_condition(condition: str, words: Words) -> dict[str, Any]:

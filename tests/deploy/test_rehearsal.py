@@ -9,7 +9,7 @@ from tests.deploy.conftest import ROOT, Project, Template
 from tests.rehearsal.shortfalls import SHORTFALLS, Shortfall, fitted, told_of
 
 
-@pytest.mark.parametrize("shortfall", SHORTFALLS, ids=lambda shortfall: shortfall.test)
+@pytest.mark.parametrize("shortfall", SHORTFALLS, ids=lambda shortfall: shortfall.what)
 def test_what_it_can_not_show_is_tested_elsewhere(shortfall: Shortfall) -> None:
     file, _, name = shortfall.test.partition("::")
     parsed = ast.parse((ROOT / file).read_text(encoding="utf-8"))

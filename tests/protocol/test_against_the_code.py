@@ -79,7 +79,7 @@ def test_who_was_forgotten_and_came_back_does_not_get_what_its_old_name_did(
     with_a_name(store)
     remembers.ledger.record("other name", [act("second")], MODEL)
     number = forgotten(store, "known")
-    assert outbox.deliver(OutboxKey("known", number), store, Silent(), NOON)
+    assert outbox.deliver(OutboxKey("known", number, NOON), store, Silent(), NOON)
     store.ledger.record("known", [act("back")], MODEL)
 
     remembers.ledger.record("other name", [act("third")], MODEL)
@@ -155,16 +155,16 @@ def live(store: Store) -> None:
     joiner.unmerge("known", "else", "jane", "not the same", NOON)
     assert promoter.decide("known", Decision("disqualify", "a rival", "jane", "1"), NOON)
     for number in (1, 2, 3):
-        assert outbox.deliver(OutboxKey("known", number), store, Silent(), NOON)
+        assert outbox.deliver(OutboxKey("known", number, NOON), store, Silent(), NOON)
     assert forgetter.erase("known", NOON)
-    assert outbox.deliver(OutboxKey("known", 4), store, Silent(), NOON)
+    assert outbox.deliver(OutboxKey("known", 4, NOON), store, Silent(), NOON)
     store.ledger.record("known", [act("opt-in", at=NOON + DAY, **trusted)], MODEL)
     store.ledger.record("silent", [act("once")], MODEL)
     lead = store.lead("silent")
     assert lead
     store.identities.note(lead, "silent name", NOON, Trust.PUBLIC)
     number = forgotten(store, "silent")
-    assert outbox.deliver(OutboxKey("silent", number), store, Silent(), NOON)
+    assert outbox.deliver(OutboxKey("silent", number, NOON), store, Silent(), NOON)
 
 
 @pytest.mark.parametrize("guard", [g for g in GUARDS if g.of != "check"], ids=lambda g: g.name)

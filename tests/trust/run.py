@@ -24,7 +24,7 @@ from leadscoring.publisher import Publisher
 from leadscoring.recorder import Recorder
 from leadscoring.request import Arrival
 from leadscoring.settings import AWS_CLIENT
-from leadscoring.store import OutboxKey, Store
+from leadscoring.store import Store
 from leadscoring.wire import read_call
 from tests.engine.conftest import Engine
 from tests.trust import crowd
@@ -165,11 +165,12 @@ class Run:
 
         def work(record: Record) -> None:
             stream = record["dynamodb"]
-            pk, sk = stream["Keys"]["pk"]["S"], stream["Keys"]["sk"]["S"]
+            sk = stream["Keys"]["sk"]["S"]
             if sk == "LEAD" and "NewImage" in stream:
                 promoter.promote(store.lead_of(stream["NewImage"]), END)
             elif sk.startswith("OUTBOX#") and record["eventName"] == "INSERT":
-                outbox.deliver(OutboxKey.parse(pk, sk), store, publisher, END)
+                key = store.outbox_key_of(stream["NewImage"])
+                outbox.deliver(key, store, publisher, END)
 
         return work
 
@@ -186,8 +187,8 @@ class Run:
         """Guard every lead, as the rolling scan does within a day, and publish what that moves."""
         store = self._store()
         promoter = Promoter(store, self._model, SENDER)
-        for lead in store.leads_in(0, 1):
-            promoter.promote(lead, END)
+        for _, read in store.leads_in(0, 1):
+            promoter.promote(read(), END)
         self._relay_what_waits()
 
     # What came of it

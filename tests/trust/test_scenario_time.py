@@ -1,4 +1,4 @@
-"""Clocks that disagree by minutes, events that claim the future, and limits that expire early.
+"""Clocks that disagree by minutes, and events that claim the future.
 
 How far a stated time is believed is told in tests/flow/test_time.py.
 """
