@@ -56,7 +56,7 @@ forgetter = Forgetter(store, model, sender)
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> Answer:
-    """Answer one HTTP request that API Gateway has authorised."""
+    """Answer one HTTP request: API Gateway has authorised it, or a signed link has to."""
     try:
         return app.resolve(event, context)
     except BadCursor as fault:

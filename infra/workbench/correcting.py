@@ -1,10 +1,10 @@
 """`mqlambda correct`: pay what a detector withheld wrongly, take back what none has seen."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from infra.workbench.rescoring import ITEMS_A_PAGE, Effect, Outcome, effect_of, held
+from infra.workbench.rescoring import Effect, Outcome, effect_of, held, leads_of
 from leadscoring import scoring
 from leadscoring.interaction import Trust
 from leadscoring.lead import Entry, Lead
@@ -73,7 +73,7 @@ def correct(
         Backward: a newer model has paid an entry.
     """
     outcome = Outcome()
-    for lead in (correction.lead,) if correction.lead else _leads(store):
+    for lead in (correction.lead,) if correction.lead else leads_of(store):
         entries = list(store.ledger.entries(lead.id))
         wrong = [entry for entry in entries if correction.concerns(entry)]
         effect = _effect(lead, entries, correction, model, now())
@@ -86,15 +86,6 @@ def correct(
         outcome.count(effect)
         progress(effect)
     return outcome
-
-
-def _leads(store: Store) -> Iterator[Lead]:
-    cursor = None
-    while True:
-        page = store.leads(ITEMS_A_PAGE, cursor)
-        yield from page.items
-        if (cursor := page.next) is None:
-            return
 
 
 def _effect(

@@ -177,6 +177,16 @@ def _effects(
             return
 
 
+def leads_of(store: Store) -> Iterator[Lead]:
+    """Return all leads, reading the whole table once."""
+    cursor = None
+    while True:
+        page = store.leads(ITEMS_A_PAGE, cursor)
+        yield from page.items
+        if (cursor := page.next) is None:
+            return
+
+
 @contextmanager
 def held(store: Store, lead_id: str, model: Model, now: Callable[[], datetime]) -> Iterator[None]:
     """Hold the lead's stage while its ledger is paid again; then count its cycle anew."""

@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 from datetime import datetime
 
+from infra.workbench.rescoring import leads_of
 from leadscoring import explanation
 from leadscoring.contract import Message, Sender
 from leadscoring.lead import ChangeKind, Lead
 from leadscoring.model import Model
 from leadscoring.store import Store
-
-LEADS_A_PAGE = 100
 
 
 def messages(
@@ -20,7 +19,7 @@ def messages(
     Ids, times and types are as they were. What the lead was worth is added up again from the
     ledger as it stood then, by this model. Nothing is told of a person who has objected since.
     """
-    for each in (lead,) if lead else _leads(store):
+    for each in (lead,) if lead else leads_of(store):
         if not each.has_objected:
             yield from _of(each, store, model, sender, since)
 
@@ -39,12 +38,3 @@ def _of(
         else:
             why = explanation.explain(then, known, model, change.at)
             yield sender.message(change, then, why)
-
-
-def _leads(store: Store) -> Iterator[Lead]:
-    cursor = None
-    while True:
-        page = store.leads(LEADS_A_PAGE, cursor)
-        yield from page.items
-        if (cursor := page.next) is None:
-            return
