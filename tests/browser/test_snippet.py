@@ -42,6 +42,22 @@ def api(stack: LocalStack) -> Iterator[str]:
 
 
 @pytest.fixture
+def posted(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return a list of what will have been posted by pages: batches as they are, forms as text."""
+    posted: list[Any] = []
+    answered = stack.request
+
+    def request(*asked: Any, **named: Any) -> Any:
+        match asked:
+            case "POST", str(path), bytes(body), *_:
+                posted.append(json.loads(body) if path.startswith("/v1/") else body.decode())
+        return answered(*asked, **named)
+
+    monkeypatch.setattr(stack, "request", request)
+    return posted
+
+
+@pytest.fixture
 def site() -> Iterator[Site]:
     with serving_site() as site:
         yield site
@@ -68,20 +84,6 @@ def names(stack: LocalStack) -> list[str]:
     return sorted(entry["name"]["S"] for entry in stack.items("INTERACTION#"))
 
 
-def sent(page: Page) -> list[Any]:
-    """Return a list of what the page will have posted: batches as they are, forms as text."""
-    posted: list[Any] = []
-
-    def note(request: Any) -> None:
-        if request.method == "POST" and "/v1/" in request.url:
-            posted.append(json.loads(request.post_data))
-        elif request.method == "POST":
-            posted.append(request.post_data)
-
-    page.on("request", note)
-    return posted
-
-
 def delivered(page: Page) -> None:
     """Wait until nothing of the page's is on its way any more."""
     page.wait_for_function("!Array.isArray(window.lead)")
@@ -89,10 +91,9 @@ def delivered(page: Page) -> None:
 
 
 def test_a_visit_is_counted_with_its_place_and_campaign_and_nothing_of_the_query(
-    stack: LocalStack, api: str, site: Site, page: Page
+    stack: LocalStack, api: str, site: Site, posted: list[Any], page: Page
 ) -> None:
     site.pages["/pricing"] = tag(api)
-    posted = sent(page)
     page.goto(f"{site.url}/pricing?email={JANE}&utm_source=news&utm_campaign=spring&utm_id=7#top")
     eventually(page, lambda: names(stack) == ["Page Viewed"])
 
@@ -131,9 +132,10 @@ def test_calls_count_once_whether_made_before_the_script_came_or_after(
     assert all(UUID7.fullmatch(message_id) for message_id in ids)
 
 
-def test_after_a_reset_the_browser_is_somebody_else(api: str, site: Site, page: Page) -> None:
+def test_after_a_reset_the_browser_is_somebody_else(
+    api: str, site: Site, posted: list[Any], page: Page
+) -> None:
     site.pages["/"] = f"{STUB}{tag(api)}"
-    posted = sent(page)
     page.goto(site.url)
     page.evaluate(f"""lead.push(["identify", "{JANE}"])""")
     delivered(page)
@@ -147,10 +149,9 @@ def test_after_a_reset_the_browser_is_somebody_else(api: str, site: Site, page: 
 
 
 def test_a_page_that_changes_its_path_without_loading_is_viewed_again(
-    stack: LocalStack, api: str, site: Site, page: Page
+    stack: LocalStack, api: str, site: Site, posted: list[Any], page: Page
 ) -> None:
     site.pages["/"] = tag(api)
-    posted = sent(page)
     page.goto(site.url)
     delivered(page)
     page.evaluate("history.pushState({}, '', '/demo'); document.title = 'Demo'")
@@ -182,13 +183,12 @@ FIELDS = '<input name="email" type="email"><input name="company"><button>Send</b
 
 @pytest.mark.parametrize("script", [True, False], ids=["with script", "without"])
 def test_a_form_of_ours_posts_itself_and_says_more_with_the_script(
-    stack: LocalStack, api: str, site: Site, chromium: Browser, *, script: bool
+    stack: LocalStack, api: str, site: Site, posted: list[Any], chromium: Browser, *, script: bool
 ) -> None:
     form = f'<form data-lead="contact" method="post" action="{api}/f/contact">{FIELDS}</form>'
     site.pages["/"] = form + tag(api, 'data-pages="manual"')
     context = chromium.new_context(java_script_enabled=script)
     page = context.new_page()
-    posted = sent(page)
     page.goto(site.url)
     if script:
         delivered(page)
@@ -211,7 +211,7 @@ OWN_WAYS = {
 
 @pytest.mark.parametrize("way", OWN_WAYS)
 def test_a_form_that_goes_elsewhere_is_copied_to_us_without_its_secrets(
-    stack: LocalStack, api: str, site: Site, page: Page, way: str
+    stack: LocalStack, api: str, site: Site, posted: list[Any], page: Page, way: str
 ) -> None:
     secrets = (
         '<input name="password" type="password" value="hunter2">'
@@ -220,7 +220,6 @@ def test_a_form_that_goes_elsewhere_is_copied_to_us_without_its_secrets(
     )
     form = f'<form data-lead="demo" {OWN_WAYS[way]}>{secrets}{FIELDS}</form>'
     site.pages["/"] = form + tag(api, 'data-pages="manual"')
-    posted = sent(page)
     page.goto(site.url)
     delivered(page)
     page.locator("[name=email]").fill(JANE)
@@ -345,11 +344,10 @@ def test_consent_sends_what_was_held_back_and_its_withdrawal_forgets_all(
 
 
 def test_who_objects_stays_uncounted_on_the_next_page(
-    stack: LocalStack, api: str, site: Site, page: Page
+    stack: LocalStack, api: str, site: Site, posted: list[Any], page: Page
 ) -> None:
     site.pages["/"] = f'{STUB}<script>lead.push(["consent", false])</script>{tag(api)}'
     site.pages["/next"] = f"{STUB}{tag(api)}"
-    posted = sent(page)
     for path in ("/", "/next"):
         page.goto(f"{site.url}{path}")
         delivered(page)
@@ -365,14 +363,14 @@ def test_who_objects_stays_uncounted_on_the_next_page(
 
 @pytest.mark.parametrize("signal", SIGNALS)
 def test_a_browser_that_says_so_is_left_alone(
-    stack: LocalStack, api: str, site: Site, page: Page, signal: str
+    stack: LocalStack, api: str, site: Site, posted: list[Any], page: Page, signal: str
 ) -> None:
     site.pages["/"] = f'{STUB}<script>lead.push(["track", "Demo Requested"])</script>{tag(api)}'
     page.goto(site.url)
     eventually(page, lambda: len(names(stack)) == 2)
     delivered(page)
 
-    posted = sent(page)
+    posted.clear()
     page.add_init_script(SIGNALS[signal])
     page.goto(site.url)
     delivered(page)
@@ -393,11 +391,10 @@ def test_a_site_with_a_reason_of_its_own_may_overrule_the_signal(
 
 
 def test_a_message_whose_answer_was_lost_is_sent_again_and_counts_once(
-    stack: LocalStack, api: str, site: Site, page: Page
+    stack: LocalStack, api: str, site: Site, posted: list[Any], page: Page
 ) -> None:
     with losing_an_answer(api) as losing:
         site.pages["/"] = tag(losing)
-        posted = sent(page)
         page.goto(site.url)
         eventually(page, lambda: stack.metrics["Duplicates"] == 1)
         delivered(page)
@@ -431,10 +428,9 @@ def test_what_was_not_taken_is_sent_again(
 
 
 def test_what_is_wrong_with_a_message_no_retry_would_mend(
-    stack: LocalStack, api: str, site: Site, page: Page
+    stack: LocalStack, api: str, site: Site, posted: list[Any], page: Page
 ) -> None:
     site.pages["/"] = f"{STUB}{tag(api, 'data-pages="manual"')}"
-    posted = sent(page)
     page.goto(site.url)
     delivered(page)
     page.evaluate("""lead.push(["track"])""")
