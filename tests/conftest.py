@@ -10,6 +10,7 @@ import pytest
 
 from infra.local.stack import LocalStack, local_stack
 from leadscoring import settings
+from tests.expressions import too_large
 from tests.permissions import TRIED, intended
 
 # The tests speak of a model of their own, so that a company can change functions/model.toml.
@@ -25,13 +26,17 @@ def stack() -> Iterator[LocalStack]:
 
 @pytest.fixture(scope="session", autouse=True)
 def refused() -> Iterator[list[str]]:
-    """What functions have asked of the table that their roles would refuse; moto knows no roles."""
+    """What functions have asked of the table that their roles or DynamoDB itself would refuse.
+
+    Moto knows no roles, and takes expressions of any length.
+    """
     refused: list[str] = []
     allowed = {cell for cell, is_allowed in intended(TRIED).items() if is_allowed}
 
     running = threading.local()
 
     def look(params: Mapping[str, Any], model: Any, **_: Any) -> None:
+        refused.extend(too_large(params))
         function = getattr(running, "function", None)
         if function is None:  # a test asks, with a function's store
             return
@@ -64,7 +69,7 @@ def refused() -> Iterator[list[str]]:
 
 
 @pytest.fixture(autouse=True)
-def within_roles(refused: list[str]) -> Iterator[None]:
+def within_bounds(refused: list[str]) -> Iterator[None]:
     refused.clear()
     yield
     assert refused == []

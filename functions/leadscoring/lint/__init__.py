@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from leadscoring.faults import Place
+from leadscoring.lead import CONSENT
 from leadscoring.lines import Lines
 from leadscoring.lint import costs, examples, lock, overlaps, rules, stages, whole
 from leadscoring.lint.reach import Reach
@@ -73,6 +74,7 @@ def _remarks(model: Model, recorded: Mapping[int, str]) -> Iterator[Remark]:
     yield from whole.remarks(model, reach)
     yield from stages.remarks(model, reach)
     yield from examples.remarks(model)
+    yield from _too_much(model)
     yield from _costly(model)
 
 
@@ -87,14 +89,22 @@ def _number_amiss(model: Model, recorded: Mapping[int, str]) -> Iterator[Remark]
         yield warning(_NUMBER, message)
 
 
+def _too_much(model: Model) -> Iterator[Remark]:
+    traits, counters = len(model.known_traits), costs.counters(model)
+    if traits > costs.TRAITS_MAX:
+        message = f"a lead would keep {traits}, {CONSENT} among them: {costs.TRAITS_MAX} at most"
+        yield error(("traits",), message)
+    if counters > costs.COUNTERS_MAX:
+        message = (
+            f"a lead could have {counters:,} counters, {costs.COUNTERS_MAX} at most: use fewer"
+            " audiences, dimensions that expire, or days of retention"
+        )
+        yield error(("dimensions",), message)
+
+
 def _costly(model: Model) -> Iterator[Remark]:
     size = costs.lead_item(model)
-    if size.most > costs.ITEM_BYTES_MAX:
-        message = (
-            f"a lead could come to {size.most:,} bytes, and DynamoDB takes {costs.ITEM_BYTES_MAX:,}"
-        )
-        yield error(("traits",), message)
-    elif size.usual > costs.KILOBYTE:
+    if size.usual > costs.KILOBYTE:
         message = (
             f"a lead can come to {size.usual:,} bytes without its traits: each kilobyte begun"
             " adds 2 write units to every interaction"

@@ -1,6 +1,7 @@
-"""What a model costs: write units per rule, and how large a lead's item can get.
+"""What a model costs: write units per rule, and how much of a lead it can make.
 
 How DynamoDB counts bytes: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+What it takes at most: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,10 @@ from leadscoring.model import Model, Rule
 
 KILOBYTE = 1024
 ITEM_BYTES_MAX = 400 * KILOBYTE
+# An expression has 4 KB and 300 operators. Whether a trait is known better takes eight of them;
+# adding up what two leads have takes some twelve bytes for each counter.
+TRAITS_MAX = 30
+COUNTERS_MAX = 250
 
 
 class _Size(NamedTuple):
@@ -70,6 +75,11 @@ def lead_item(model: Model) -> LeadItem:
         most=sum(name + size.most for name, size in bare) + traits,
         usual=sum(name + size.usual for name, size in bare if size.usual),
     )
+
+
+def counters(model: Model) -> int:
+    """Return how many counters a lead can have after a whole retention."""
+    return sum(1 for _ in _counters(model)) + len(model.rules)
 
 
 def _attributes(model: Model) -> Iterator[tuple[str, _Size]]:
