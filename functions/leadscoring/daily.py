@@ -37,21 +37,23 @@ class DailyMost:
         rest = self._most - max(self.so_far - self._start(entries), 0)
         return [e for e in entries if e.trust is not Trust.PUBLIC or (rest := rest - 1) >= 0]
 
-    def take(self, entries: Sequence[Entry], words: Words) -> tuple[dict[str, int], str, str]:
+    def take(
+        self, entries: Sequence[Entry], words: Words
+    ) -> tuple[dict[str, int], dict[str, int], str]:
         """Return what the lead's update must add, set and ask for, to take that for the entries."""
         count = _public(entries)
         if not count:
-            return {}, "", ""
+            return {}, {}, ""
         if self.so_far is None:
             rest = words.value(self._most - count)
-            return {}, "", f"(attribute_not_exists(interactions) OR interactions <= {rest})"
+            return {}, {}, f"(attribute_not_exists(interactions) OR interactions <= {rest})"
         start = self._start(entries)
         if self.so_far < start:
-            begun = f"public_today = {words.value(start + count)}"
+            begun = {"public_today": start + count}
             earlier = f"public_today < {words.value(start)}"
             return {}, begun, f"(attribute_not_exists(public_today) OR {earlier})"
         least, rest = words.value(start), words.value(start + self._most - count)
-        return {"public_today": count}, "", f"(public_today BETWEEN {least} AND {rest})"
+        return {"public_today": count}, {}, f"(public_today BETWEEN {least} AND {rest})"
 
     def taken(self, entries: Sequence[Entry]) -> None:
         """Note that the entries were written."""

@@ -38,7 +38,7 @@ class Erasing:
         Raises:
             Busy: the table did not take it.
         """
-        item = self._table.get(f"LEAD#{lead.id}", "LEAD")
+        item = self._table.get(*items.lead_key(lead.id))
         if item is None or item["revision"] != lead.revision:
             return False
         tombstone = items.tombstone(item, at, leaves_nothing=leaves_nothing)
@@ -75,12 +75,12 @@ class Erasing:
         Raises:
             Busy: the table did not take it.
         """
-        key, words = (f"LEAD#{lead_id}", "LEAD"), Words()
+        key, words = items.lead_key(lead_id), Words()
         still = f"erasing = {words.value(number)}"
         if self._leaves_nothing(lead_id):
             over = self._table.delete(key, still, words)
         else:
-            over = self._table.update(key, "REMOVE erasing", still, words)
+            over = self._table.update(key, still, words, remove=["erasing"])
         with suppress(Refused):
             self._table.write([over, self._table.delete(_outbox(lead_id, number))])
 
@@ -88,7 +88,7 @@ class Erasing:
         """Ask whether this erasure is still going on; that changes nothing."""
         words = Words()
         mine = f"erasing = {words.value(number)}"
-        return self._table.update((f"LEAD#{lead_id}", "LEAD"), f"SET {mine}", mine, words)
+        return self._table.update(items.lead_key(lead_id), mine, words, sets={"erasing": number})
 
     def _steps(self, lead_id: str, number: int) -> Iterator[Sequence[Action]]:
         """Return what is to be done, each step's actions: outbox, ledger, other names."""
@@ -114,20 +114,20 @@ class Erasing:
 
     def _bare(self, name: str) -> Iterator[Action]:
         """Leave of a name only what it is a name of: it goes on refusing what comes late."""
-        if item := self._table.get(f"LEAD#{name}", "LEAD"):
+        if item := self._table.get(*items.lead_key(name)):
             yield self._table.put(items.stub(item))
 
     def _drop(self, name: str) -> Iterator[Action]:
         """Let nothing be left of a name, unless it has come back meanwhile as a lead of its own."""
-        item = self._table.get(f"LEAD#{name}", "LEAD")
+        item = self._table.get(*items.lead_key(name))
         if item and (into := item.get("merged_into")):
             words = Words()
             part = f"merged_into = {words.value(into)}"
-            yield self._table.delete((f"LEAD#{name}", "LEAD"), part, words)
+            yield self._table.delete(items.lead_key(name), part, words)
             yield self._table.delete((f"LEAD#{into}", f"IDENTITY#{name}"))
 
     def _leaves_nothing(self, lead_id: str) -> bool:
-        item = self._table.get(f"LEAD#{lead_id}", "LEAD") or {}
+        item = self._table.get(*items.lead_key(lead_id)) or {}
         return "leaves_nothing" in item
 
 

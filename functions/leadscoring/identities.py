@@ -13,7 +13,7 @@ from leadscoring import items, scoring
 from leadscoring.interaction import from_text, to_text
 from leadscoring.lead import Change, Lead
 from leadscoring.scoring import Claims
-from leadscoring.table import Action, Item, Refused, Table, Words, adds
+from leadscoring.table import Action, Item, Refused, Table, Words
 
 # What keeps late messages out, or decisions back, holds for the joined lead as for either.
 _LATEST = ("generation_started_at", "rescoring_until", "overdue_cycle", "updated_at")
@@ -87,7 +87,7 @@ class Identities:
         return item
 
     def _lead(self, lead_id: str) -> Item | None:
-        return self._table.get(f"LEAD#{lead_id}", "LEAD")
+        return self._table.get(*items.lead_key(lead_id))
 
     def merge(
         self, change: Change, lead: Lead, other: Lead, message: str, due_at: datetime
@@ -125,10 +125,9 @@ class Identities:
         Raises:
             Moved: it has done something, or the lead is none any more.
         """
-        words = Words()
         alive = "attribute_exists(stage) AND attribute_not_exists(merged_into)"
-        added = adds({"revision": 1, "identities": 1}, words)
-        touched = self._table.update((f"LEAD#{lead.id}", "LEAD"), f"ADD {added}", alive, words)
+        added = {"revision": 1, "identities": 1}
+        touched = self._table.update(items.lead_key(lead.id), alive, add=added)
         stub = {
             "pk": f"LEAD#{other_id}",
             "sk": "LEAD",
@@ -236,13 +235,7 @@ class Identities:
     ) -> Action:
         """Change a lead's item, on condition that it is as it was read."""
         words = Words()
-        added = adds(sums, words)
-        assignments = [f"{words.name(name)} = {words.value(value)}" for name, value in sets.items()]
-        removed = [words.name(name) for name in gone]
+        as_read = f"revision = {words.value(lead.revision)}"
         return self._table.update(
-            (f"LEAD#{lead.id}", "LEAD"),
-            f"ADD {added} SET {', '.join(assignments)}"
-            + (f" REMOVE {', '.join(removed)}" if removed else ""),
-            f"revision = {words.value(lead.revision)}",
-            words,
+            items.lead_key(lead.id), as_read, words, add=sums, sets=sets, remove=gone
         )

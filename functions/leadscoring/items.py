@@ -33,6 +33,11 @@ def numbered(kind: str, number: int) -> str:
     return f"{kind}#{number:06d}"
 
 
+def lead_key(lead_id: str) -> tuple[str, str]:
+    """Return the key of a lead's item."""
+    return f"LEAD#{lead_id}", "LEAD"
+
+
 def entry_key(lead_id: str, entry: Entry) -> tuple[str, str]:
     """Return the key of an entry's ledger item."""
     place = (_CARRIED, entry.trust) if entry.is_carried else (entry.trust, entry.message_id)

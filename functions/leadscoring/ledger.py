@@ -31,7 +31,6 @@ from leadscoring.table import (
     Refused,
     Table,
     Words,
-    adds,
     beginning,
     partition,
 )
@@ -98,19 +97,8 @@ class _Correction:
     correct: Correct
     lead_id: str
     revision: int
-    told: Claims
+    told: items.Item
     untold: frozenset[str]
-
-    def of_lead(self, words: Words) -> tuple[str, str]:
-        """Return what it adds to the lead's update, and on which condition."""
-        sets = [
-            f"{words.name(name)} = {words.value({'claim': claim, 'value': value})}"
-            for name, (claim, value) in self.told.items()
-        ]
-        removed = [words.name(name) for name in sorted(self.untold)]
-        expression = f" SET {', '.join(sets)}" if sets else ""
-        expression += f" REMOVE {', '.join(removed)}" if removed else ""
-        return expression, f"revision = {words.value(self.revision)}"
 
 
 class Ledger:
@@ -257,12 +245,16 @@ class Ledger:
 
     def _open_generation(self, lead_id: str, at: datetime) -> None:
         """Let an erased lead begin anew at an instant; somebody else may have let it already."""
-        words = Words()
-        begun = words.value(to_text(at))
-        expression = f"ADD {adds({'revision': 1}, words)} SET generation_started_at = {begun}"
-        erased = f"erased_at < {begun} AND attribute_not_exists(erasing)"
-        key = (f"LEAD#{lead_id}", "LEAD")
-        update = self._table.update(key, f"{expression} REMOVE erased_at", erased, words)
+        words, begun = Words(), to_text(at)
+        erased = f"erased_at < {words.value(begun)} AND attribute_not_exists(erasing)"
+        update = self._table.update(
+            items.lead_key(lead_id),
+            erased,
+            words,
+            add={"revision": 1},
+            sets={"generation_started_at": begun},
+            remove=["erased_at"],
+        )
         with suppress(Refused):
             self._table.write([update])
 
@@ -276,12 +268,13 @@ class Ledger:
             limit = model.rule[parsed.rule].limit
             rest = (limit.most if limit else amount) - amount
             condition = f"attribute_not_exists(used) OR used <= {words.value(rest)}"
-        expression = f"ADD used {words.value(amount)}"
+        expiry = {}
         if parsed.ends_at:
             # Nothing that is older than the retention arrives: nobody asks for it any more.
             gone = parsed.ends_at + timedelta(days=model.retention_days + 1)
-            expression += f" SET expires_at = {words.value(int(gone.timestamp()))}"
-        return self._table.update(items.limit_key(home, allowance), expression, condition, words)
+            expiry["expires_at"] = int(gone.timestamp())
+        key = items.limit_key(home, allowance)
+        return self._table.update(key, condition, words, add={"used": amount}, sets=expiry)
 
     def _full(self, home: str, entries: Sequence[Entry], model: Model) -> dict[str, Decimal]:
         """Return the allowances that this container knows to be used up, with what they had."""
@@ -319,26 +312,21 @@ class Ledger:
     ) -> Action:
         """Add what the entries pay; set the traits on condition that nobody knows them better."""
         words, lead_id = Words(), self._members.lead_of(home)
-        of_today, begun, condition = daily.take(entries, words)
+        of_today, begun, within_most = daily.take(entries, words)
         sums = _sums(entries)
         sums.update(revision=1, interactions=len(entries), **of_today)
+        sets = {**begun, **items.told(claims)}
+        if acted_at := scoring.acted_at(entries):
+            sets["updated_at"] = to_text(acted_at)
         received_at = max(entry.received_at for entry in entries)
         forgotten_at = received_at + timedelta(days=model.retention_days)
         since = items.day(min(entry.received_at for entry in entries))
-        timer = items.timer(lead_id, forgotten_at)
-        once = {"stage": model.first_stage, "since": since, **timer}
+        once = {"stage": model.first_stage, "since": since, **items.timer(lead_id, forgotten_at)}
         if email:
             once["email"] = email
-        added = adds(sums, words)
-        sets = [begun] if begun else []
-        if acted_at := scoring.acted_at(entries):
-            sets.append(f"updated_at = {words.value(to_text(acted_at))}")
-        for name, value in once.items():
-            attribute = words.name(name)
-            sets.append(f"{attribute} = if_not_exists({attribute}, {words.value(value)})")
         oldest = words.value(to_text(min(entry.occurred_at for entry in entries)))
         conditions = [
-            *([condition] if condition else []),
+            *([within_most] if within_most else []),
             *self._members.conditions(home, words),
             "attribute_not_exists(erased_at)",
             f"(attribute_not_exists(generation_started_at) OR generation_started_at <= {oldest})",
@@ -349,18 +337,13 @@ class Ledger:
             conditions.append(f"(attribute_not_exists({consent}) OR {has_not})")
         for name, (claim, value) in claims.items():
             trait, claimed = words.name(name), words.value(claim)
-            sets.append(f"{trait} = {words.value({'claim': claim, 'value': value})}")
             as_strong = f"{trait}.{words.name('value')} <= {words.value(value)}"
             conditions.append(
                 f"(attribute_not_exists({trait}) OR {trait}.claim < {claimed}"
                 f" OR ({trait}.claim = {claimed} AND {as_strong}))"
             )
-        return self._table.update(
-            (f"LEAD#{lead_id}", "LEAD"),
-            f"ADD {added} SET {', '.join(sets)}",
-            " AND ".join(conditions),
-            words,
-        )
+        key, condition = items.lead_key(lead_id), " AND ".join(conditions)
+        return self._table.update(key, condition, words, add=sums, sets=sets, once=once)
 
     def pay_again(self, entries: Sequence[Entry], model: Model) -> int:
         """Pay these entries by the model, as far as that changes them; return how many it did.
@@ -425,7 +408,7 @@ class Ledger:
                 correct,
                 lead_id=whole_id,
                 revision=int(lead["revision"]),
-                told={name: claim for name, claim in after.items() if before.get(name) != claim},
+                told=items.told({n: c for n, c in after.items() if before.get(n) != c}),
                 untold=frozenset(before) - frozenset(after),
             )
             done = self._pay_chunk_again(chunk, model, correction)
@@ -457,16 +440,22 @@ class Ledger:
             words = Words()
             sums = _sums(new for _, new in changed)
             sums.subtract(_sums(old for old, _ in changed))
-            added = adds({"revision": 1, **sums}, words)
+            told: items.Item = {}
+            untold: frozenset[str] = frozenset()
             if correction:
-                lead_id, (told, condition) = correction.lead_id, correction.of_lead(words)
+                lead_id, told, untold = correction.lead_id, correction.told, correction.untold
+                condition = f"revision = {words.value(correction.revision)}"
             else:
-                lead_id, told = self._members.lead_of(home), ""
-                conditions = self._members.conditions(home, words)
+                lead_id = self._members.lead_of(home)
                 alive = ("attribute_exists(pk)", "attribute_not_exists(erased_at)")
-                condition = " AND ".join((*alive, *conditions))
+                condition = " AND ".join((*alive, *self._members.conditions(home, words)))
             lead = self._table.update(
-                (f"LEAD#{lead_id}", "LEAD"), f"ADD {added}{told}", condition, words
+                items.lead_key(lead_id),
+                condition,
+                words,
+                add={"revision": 1, **sums},
+                sets=told,
+                remove=sorted(untold),
             )
             try:
                 self._table.write([*updates, *limits, lead])
@@ -492,15 +481,14 @@ class Ledger:
     def _repayment(self, home: str, old: Entry, new: Entry) -> Action:
         words = Words()
         stood, stands = items.standing(old), {**items.standing(new), "model": new.model}
-        sets = [f"{words.name(name)} = {words.value(value)}" for name, value in stands.items()]
-        removed = [words.name(name) for name in stood if name not in stands]
         as_read = [f"{words.name(name)} = {words.value(value)}" for name, value in stood.items()]
         as_read += [f"attribute_not_exists({words.name(name)})" for name in _DOUBTS - stood.keys()]
         return self._table.update(
             items.entry_key(home, old),
-            f"SET {', '.join(sets)}" + (f" REMOVE {', '.join(removed)}" if removed else ""),
             " AND ".join(as_read),
             words,
+            sets=stands,
+            remove=[name for name in stood if name not in stands],
         )
 
     def carry(
@@ -512,12 +500,12 @@ class Ledger:
         ledger reaches back to `since`.
         """
         words = Words()
-        added = adds({"revision": 1}, words)
         untouched = self._table.update(
-            (f"LEAD#{lead.id}", "LEAD"),
-            f"ADD {added} SET since = {words.value(items.day(since))}",
+            items.lead_key(lead.id),
             f"revision = {words.value(lead.revision)} AND attribute_not_exists(erased_at)",
             words,
+            add={"revision": 1},
+            sets={"since": items.day(since)},
         )
         carried = [self._table.put(items.entry_item(entry.home, entry)) for entry in sums]
         gone = [self._table.delete(items.entry_key(entry.home, entry)) for entry in old]
@@ -537,8 +525,9 @@ class Ledger:
         sums = scoring.counters(remembered)
         sums.subtract(scoring.counters(lead))
         condition = f"revision = {words.value(lead.revision)} AND attribute_not_exists(erased_at)"
-        expression = f"ADD {adds({'revision': 1, **sums}, words)}"
-        mended = self._table.update((f"LEAD#{lead.id}", "LEAD"), expression, condition, words)
+        mended = self._table.update(
+            items.lead_key(lead.id), condition, words, add={"revision": 1, **sums}
+        )
         try:
             self._table.write([mended])
         except Refused as refused:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from leadscoring import items
 from leadscoring.erasing import Erasing
@@ -18,7 +18,7 @@ from leadscoring.keys import Keys
 from leadscoring.lead import Change, Lead
 from leadscoring.ledger import Ledger, Outdated
 from leadscoring.scoring import Claims
-from leadscoring.table import Action, Image, Item, Page, Refused, Table, Words, adds, plain
+from leadscoring.table import Action, Image, Item, Page, Refused, Table, Words, plain
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -73,16 +73,11 @@ class Store:
         item = self._table.get("KEYS", "KEYS")
         if item is None or "lead_ids" not in item:
             # Each key for itself: somebody may have put a secret key there before.
-            words = Words()
-            sets = [
-                f"{word} = if_not_exists({word}, {words.value(value)})"
-                for word, value in (
-                    (words.name("lead_ids"), secrets.token_hex(32)),
-                    (words.name("public"), f"pk_{secrets.token_urlsafe(18)}"),
-                )
-            ]
-            made = self._table.update(("KEYS", "KEYS"), f"SET {', '.join(sets)}", "", words)
-            self._table.write([made])
+            made = {
+                "lead_ids": secrets.token_hex(32),
+                "public": f"pk_{secrets.token_urlsafe(18)}",
+            }
+            self._table.write([self._table.update(("KEYS", "KEYS"), once=made)])
             item = self._table.get("KEYS", "KEYS") or {}
         return items.keys(item)
 
@@ -113,21 +108,20 @@ class Store:
     def _keep_keys(self, before: Keys, after: Keys) -> bool:
         """Write what is new and remove what is gone; tell whether the keys still were as before."""
         words = Words()
-        old, new = items.keys_item(before), items.keys_item(after)
-        sets = [
-            f"{words.name(name)} = {words.value(value)}"
-            for name, value in new.items()
-            if old.get(name) != value
-        ]
-        removed = [words.name(name) for name in old if name not in new]
-        expression = f"ADD {adds({'revision': 1}, words)}"
-        expression += f" SET {', '.join(sets)}" if sets else ""
-        expression += f" REMOVE {', '.join(removed)}" if removed else ""
         condition = "attribute_not_exists(revision)"
         if before.revision:
             condition = f"revision = {words.value(before.revision)}"
+        old, new = items.keys_item(before), items.keys_item(after)
+        update = self._table.update(
+            ("KEYS", "KEYS"),
+            condition,
+            words,
+            add={"revision": 1},
+            sets={name: value for name, value in new.items() if old.get(name) != value},
+            remove=old.keys() - new.keys(),
+        )
         try:
-            self._table.write([self._table.update(("KEYS", "KEYS"), expression, condition, words)])
+            self._table.write([update])
         except Refused:
             return False
         return True
@@ -136,20 +130,15 @@ class Store:
 
     def begin_rescore(self, lead_id: str, until: datetime) -> None:
         """Let nobody decide on the lead's stage until then, or until the rescore has ended."""
-        words = Words()
-        added = adds({"revision": 1}, words)
-        expression = f"ADD {added} SET rescoring_until = {words.value(to_text(until))}"
-        self._update_lead(lead_id, expression, words)
+        self._update_lead(lead_id, sets={"rescoring_until": to_text(until)})
 
     def end_rescore(self, lead_id: str, seen_before: Mapping[str, int] | None = None) -> None:
         """Let the lead be judged again: the stream shows it to `promote` at once.
 
         `seen_before` is how often rules had been seen when the cycle began, as they are paid now.
         """
-        words = Words()
-        noted = "" if seen_before is None else f" SET seen_before = {words.value(seen_before)}"
-        expression = f"ADD {adds({'revision': 1}, words)}{noted} REMOVE rescoring_until"
-        self._update_lead(lead_id, expression, words)
+        noted = {} if seen_before is None else {"seen_before": seen_before}
+        self._update_lead(lead_id, sets=noted, remove=["rescoring_until"])
 
     def rescore_place(self) -> tuple[int, str | None]:
         """Return by which model the last rescore pays, and where in the table it stands.
@@ -166,22 +155,30 @@ class Store:
             Refused: a newer model's rescore has begun.
         """
         words = Words()
-        model, new, place = words.name("number"), words.value(number), words.name("cursor")
-        noted = f", {place} = {words.value(cursor)}" if cursor else f" REMOVE {place}"
-        expression = f"SET {model} = {new}{noted}"
-        condition = f"attribute_not_exists({model}) OR {model} <= {new}"
-        update = self._table.update(("RESCORE", "RESCORE"), expression, condition, words)
+        model = words.name("number")
+        newest = f"attribute_not_exists({model}) OR {model} <= {words.value(number)}"
+        place = {"cursor": cursor} if cursor else {}
+        update = self._table.update(
+            ("RESCORE", "RESCORE"),
+            newest,
+            words,
+            sets={"number": number, **place},
+            remove={"cursor"} - place.keys(),
+        )
         self._table.write([update])
 
-    def _update_lead(self, lead_id: str, expression: str, words: Words) -> None:
-        key = (f"LEAD#{lead_id}", "LEAD")
-        self._table.write([self._table.update(key, expression, "attribute_exists(pk)", words)])
+    def _update_lead(
+        self, lead_id: str, sets: Mapping[str, Any], remove: Sequence[str] = ()
+    ) -> None:
+        key, there = items.lead_key(lead_id), "attribute_exists(pk)"
+        update = self._table.update(key, there, add={"revision": 1}, sets=sets, remove=remove)
+        self._table.write([update])
 
     # Leads
 
     def lead(self, lead_id: str) -> Lead | None:
         """Return the lead, or None if nobody has this id."""
-        item = self._table.get(f"LEAD#{lead_id}", "LEAD")
+        item = self._table.get(*items.lead_key(lead_id))
         return None if item is None else items.lead(item)
 
     def lead_now(self, lead_id: str) -> Lead | None:
@@ -191,7 +188,7 @@ class Store:
 
     def claims(self, lead_id: str) -> Claims:
         """Return what is told of the lead, and how far each is believed."""
-        return items.claims(self._table.get(f"LEAD#{lead_id}", "LEAD") or {})
+        return items.claims(self._table.get(*items.lead_key(lead_id)) or {})
 
     def lead_of(self, image: Image) -> Lead:
         """Return the lead that a stream record's image shows, counters or not."""
@@ -225,9 +222,9 @@ class Store:
     def note_guarded(self, minute: int) -> None:
         """Note how far the rolling scan has come; nobody who is slower takes it back."""
         words = Words()
-        name, value = words.name("minute"), words.value(minute)
-        condition = f"attribute_not_exists({name}) OR {name} < {value}"
-        noted = self._table.update(("SWEEP", "SWEEP"), f"SET {name} = {value}", condition, words)
+        name = words.name("minute")
+        further = f"attribute_not_exists({name}) OR {name} < {words.value(minute)}"
+        noted = self._table.update(("SWEEP", "SWEEP"), further, words, sets={"minute": minute})
         with suppress(Refused):
             self._table.write([noted])
 
@@ -275,16 +272,13 @@ class Store:
         """
         words = Words()
         sets, removed = items.after(change)
-        sets |= items.timer(change.lead_id, due_at)
-        assignments = [f"{words.name(name)} = {words.value(value)}" for name, value in sets.items()]
-        gone = [words.name(name) for name in removed]
-        added = adds({"revision": 1, "changes": 1}, words)
         lead = self._table.update(
-            (f"LEAD#{change.lead_id}", "LEAD"),
-            f"ADD {added} SET {', '.join(assignments)}"
-            + (f" REMOVE {', '.join(gone)}" if gone else ""),
+            items.lead_key(change.lead_id),
             f"revision = {words.value(revision)}",
             words,
+            add={"revision": 1, "changes": 1},
+            sets=sets | items.timer(change.lead_id, due_at),
+            remove=removed,
         )
         outbox = items.outbox_item(change, message, needs_consent=needs_consent)
         told = (items.change_item(change), outbox)
@@ -316,11 +310,9 @@ class Store:
     def set_timer(self, lead: Lead, due_at: datetime) -> None:
         """Let the lead's timer ring then; leave it to whoever else if the lead has moved on."""
         words = Words()
-        sets = items.timer(lead.id, due_at)
-        assignments = [f"{words.name(name)} = {words.value(value)}" for name, value in sets.items()]
-        condition = f"revision = {words.value(lead.revision)}"
-        key = (f"LEAD#{lead.id}", "LEAD")
-        update = self._table.update(key, f"SET {', '.join(assignments)}", condition, words)
+        as_read = f"revision = {words.value(lead.revision)}"
+        timer = items.timer(lead.id, due_at)
+        update = self._table.update(items.lead_key(lead.id), as_read, words, sets=timer)
         with suppress(Refused):
             self._table.write([update])
 
@@ -335,19 +327,20 @@ class Store:
 
     def settle(self, key: OutboxKey, message_id: str, now: datetime) -> None:
         """Note on the change when and as what it was published, and delete the outbox item."""
-        words = Words()
-        at = f"published_at = if_not_exists(published_at, {words.value(to_text(now))})"
-        self._empty(key, f"SET {at}, published_as = {words.value(message_id)}", words)
+        self._empty(key, message_id, {"published_at": to_text(now)})
 
     def withhold(self, key: OutboxKey, why: str) -> None:
         """Note on the change why it is never published, and delete the outbox item."""
-        words = Words()
-        self._empty(key, f"SET published_as = {words.value(f'withheld: {why}')}", words)
+        self._empty(key, f"withheld: {why}", {})
 
-    def _empty(self, key: OutboxKey, noted: str, words: Words) -> None:
+    def _empty(self, key: OutboxKey, published_as: str, once: Mapping[str, Any]) -> None:
         pk = f"LEAD#{key.lead_id}"
-        change = (pk, numbered("CHANGE", key.number))
-        settled = self._table.update(change, noted, "attribute_exists(pk)", words)
+        settled = self._table.update(
+            (pk, numbered("CHANGE", key.number)),
+            "attribute_exists(pk)",
+            sets={"published_as": published_as},
+            once=once,
+        )
         emptied = self._table.delete((pk, numbered("OUTBOX", key.number)))
         self._table.write([settled, emptied])
 

@@ -4,9 +4,11 @@ import base64
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -22,6 +24,7 @@ _KEYS_OF_INDEX: Mapping[str | None, tuple[str, ...]] = {
     "pending": ("pk", "sk", "pending", "pending_since"),
     "due": ("pk", "sk", "due", "due_at"),
 }
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 _FIRST_WAIT_SECONDS = 0.025
 _LONGEST_WAIT_SECONDS = 1.0
 _WORTH_REPEATING = frozenset(
@@ -207,14 +210,27 @@ class Table:
         return {"Put": put | _on_condition(condition, words or Words())}
 
     def update(
-        self, key: tuple[str, str], expression: str, condition: str, words: "Words"
+        self,
+        key: tuple[str, str],
+        condition: str = "",
+        words: "Words | None" = None,
+        *,
+        add: Mapping[str, int | Decimal] = _NOTHING,
+        sets: Mapping[str, Any] = _NOTHING,
+        once: Mapping[str, Any] = _NOTHING,
+        remove: Iterable[str] = (),
     ) -> Action:
-        """Update the item, on the condition if there is one."""
+        """Update the item, on the condition if there is one.
+
+        Sums that are not 0 are added, values set, those of `once` where there is none, and
+        attributes removed.
+        """
+        words = words or Words()
         pk, sk = key
         update: dict[str, Any] = {
             "TableName": self._name,
             "Key": image({"pk": pk, "sk": sk}),
-            "UpdateExpression": expression,
+            "UpdateExpression": " ".join(_clauses(words, add, sets, once, remove)),
         }
         return {"Update": update | _on_condition(condition, words)}
 
@@ -302,9 +318,23 @@ def _on_condition(condition: str, words: Words) -> dict[str, Any]:
     return said
 
 
-def adds(sums: Mapping[str, int], words: Words) -> str:
-    """Return what stands behind ADD: every sum that is not 0."""
-    return ", ".join(f"{words.name(name)} {words.value(n)}" for name, n in sums.items() if n)
+def _clauses(
+    words: Words,
+    add: Mapping[str, int | Decimal],
+    sets: Mapping[str, Any],
+    once: Mapping[str, Any],
+    remove: Iterable[str],
+) -> Iterator[str]:
+    """Return the clauses of an update's expression."""
+    added = [f"{words.name(name)} {words.value(n)}" for name, n in add.items() if n]
+    assigned = [f"{words.name(name)} = {words.value(value)}" for name, value in sets.items()]
+    for name, value in once.items():
+        word = words.name(name)
+        assigned.append(f"{word} = if_not_exists({word}, {words.value(value)})")
+    removed = [words.name(name) for name in remove]
+    for verb, parts in (("ADD", added), ("SET", assigned), ("REMOVE", removed)):
+        if parts:
+            yield f"{verb} {', '.join(parts)}"
 
 
 _serialize = TypeSerializer().serialize
