@@ -5,6 +5,7 @@ Whoever has a reason to look at a lead calls this: the stream, the private API, 
 
 from collections.abc import Callable
 from datetime import datetime
+from itertools import chain
 
 from leadscoring import explanation, lifecycle, scoring, timers
 from leadscoring.contract import Sender
@@ -44,8 +45,8 @@ class Promoter:
         made: list[Change] = []
 
         def decided(lead: Lead) -> Change | None:
-            known = (c for c in self._store.changes(lead.id) if c.request_id == decision.request_id)
-            made[:] = known
+            told = map(self._store.changes, self._store.identities.of(lead.id))
+            made[:] = (c for c in chain(*told) if c.request_id == decision.request_id)
             return None if made else lifecycle.decided(lead, decision, now, self._model)
 
         return self._commit(lead_id, decided) or next(iter(made), None)

@@ -189,6 +189,31 @@ def test_a_request_that_is_repeated_decides_once(stack: LocalStack, email: str) 
     assert len(told(stack, email)) == 2
 
 
+def test_a_request_that_is_repeated_after_a_merge_changes_nothing(
+    stack: LocalStack, email: str
+) -> None:
+    twin = next(people)
+    lead_id, twin_id = (act(stack, one, "Demo Requested")["id"] for one in (email, twin))
+    fair = {"points": 20, "dimension": "interest", "reason": "met at the fair"}
+    requests = {
+        "decisions": {"decision": "reject", "reason": "no budget", "requestId": "r-1"},
+        "adjustments": {**fair, "messageId": "a-1"},
+    }
+
+    def ask() -> None:
+        for route, said in requests.items():
+            assert stack.request("POST", f"/leads/{twin_id}/{route}", said).status == 200
+
+    with clock_at(NOON):
+        ask()
+        one_person = {"other": twin_id, "reason": "one person"}
+        assert stack.request("POST", f"/leads/{lead_id}/merges", one_person).status == 200
+        before = lead(stack, email=email)
+        ask()
+        assert lead(stack, email=email) == before
+    assert before["stage"] == "mql"
+
+
 @pytest.mark.parametrize(
     ("said", "field"),
     [
