@@ -2,13 +2,14 @@
 
 import threading
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 
-from infra.local.stack import LocalStack, local_stack
+from infra.local.stack import Function, LocalStack, local_stack
 from leadscoring import settings
 from tests.expressions import too_large
 from tests.permissions import TRIED, intended
@@ -35,35 +36,34 @@ def refused() -> Iterator[list[str]]:
 
     running = threading.local()
 
-    def look(params: Mapping[str, Any], model: Any, **_: Any) -> None:
+    def look(function: Function, params: Mapping[str, Any], model: Any, **_: Any) -> None:
         refused.extend(too_large(params))
-        function = getattr(running, "function", None)
-        if function is None:  # a test asks, with a function's store
-            return
+        if getattr(running, "function", None) is not function:
+            return  # somebody else asks, with a function's store
         inside = [kind for action in params.get("TransactItems", ()) for kind in action]
         for detail in inside or [params.get("IndexName", "")]:
-            asked = f"{model.name} {detail}".rstrip(), function.capitalize()
+            asked = f"{model.name} {detail}".rstrip(), function.module.__name__.capitalize()
             if asked not in allowed:
                 refused.append(" by ".join(asked))
 
-    load, call = LocalStack.load_functions, LocalStack.invoke
+    start, call = Function.__init__, Function.__call__
 
-    def load_functions(stack: LocalStack) -> None:
-        load(stack)
-        for function in stack.functions.values():
-            events = function.module.store._table._dynamodb.meta.events
-            events.register("before-parameter-build.dynamodb.*", look)
+    def watched(function: Function, module: Any) -> None:
+        start(function, module)
+        events = module.store._table._dynamodb.meta.events
+        events.register("before-parameter-build.dynamodb.*", partial(look, function))
 
-    def invoke(stack: LocalStack, function: str, event: dict[str, Any]) -> Any:
+    def running_now(function: Function, event: dict[str, Any]) -> Any:
+        interrupted = getattr(running, "function", None)
         running.function = function
         try:
-            return call(stack, function, event)
+            return call(function, event)
         finally:
-            running.function = None
+            running.function = interrupted
 
     with (
-        patch.object(LocalStack, "load_functions", load_functions),
-        patch.object(LocalStack, "invoke", invoke),
+        patch.object(Function, "__init__", watched),
+        patch.object(Function, "__call__", running_now),
     ):
         yield refused
 
