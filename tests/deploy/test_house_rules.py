@@ -1,7 +1,7 @@
 """The rules of the house, each shown to notice when somebody breaks it."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ from tests.deploy.conftest import (
     routes,
     statements,
 )
+from tests.permissions import FUNCTIONS
+from tests.tables import rows
 
 # Who knows the public key may send; everything else asks for IAM.
 OPEN_TO_ALL = {
@@ -40,17 +42,53 @@ LAMBDAS_OWN = (
     {"Fn::Sub": "${Data.Outputs.TableArn}/stream/*"},
 )
 
-# What must not go wrong unseen, by the metric that tells it.
-ALARMED = {
-    "dead letters": "ApproximateNumberOfMessagesVisible",
-    "what the spool keeps": "ApproximateNumberOfMessagesNotVisible",
-    "how old the stream's records are": "IteratorAge",
-    "how old the oldest outbox item is": "PendingAge",
-    "answers that are our fault": "5xx",
-    "writers that meet": "TransactionConflict",
-    "leads that were lost": "LostLeadsFound",
-    "leads that can't be swept": "SweepFailures",
-    "a sweep that does not run": "Errors",
+# What must not go wrong unseen: whose metric tells it. An alarm that reckons with several metrics
+# has a row for each, under the alarm's name and the metric's id.
+WATCHED = """
+               metric                                         of
+LostLeads      ${Namespace} LostLeadsFound                    service sweep
+Undelivered    AWS/SQS ApproximateNumberOfMessagesVisible     QueueName ${UndeliveredName}
+PromoteBehind  AWS/Lambda IteratorAge                         FunctionName ${Promote}
+RelayBehind    AWS/Lambda IteratorAge                         FunctionName ${Relay}
+OutboxStuck    ${Namespace} PendingAge                        service sweep
+SpoolWaiting   AWS/SQS ApproximateNumberOfMessagesNotVisible  QueueName ${SpoolName}
+SweepStopped   AWS/Lambda Errors                              FunctionName ${Sweep}
+SweepFailures  ${Namespace} SweepFailures                     service sweep
+ApiErrors      AWS/ApiGateway 5xx                             ApiId ${ApiId}
+Conflicts      AWS/DynamoDB TransactionConflict               TableName ${TableName}
+"""
+
+# And when an alarm rings: before the bar stands the expression, where there are several metrics.
+RINGS = """
+               statistic  rings     periods    without data
+LostLeads      Sum        > 0       1 x 300 s  notBreaching
+Undelivered    Maximum    > 0       1 x 300 s  ignore
+PromoteBehind  Maximum    > 900000  1 x 300 s  notBreaching
+RelayBehind    Maximum    > 900000  1 x 300 s  notBreaching
+OutboxStuck    Maximum    > 900     1 x 300 s  notBreaching
+SpoolWaiting   Maximum    > 0       3 x 300 s  notBreaching
+SweepStopped   Minimum    > 0       2 x 300 s  breaching
+SweepFailures  Sum        > 0       1 x 300 s  notBreaching
+ApiErrors      Sum        > 0       1 x 300 s  notBreaching
+Conflicts      Sum        > 100     3 x 300 s  notBreaching
+"""
+
+# Anything else that an alarm can say, such as a unit or that its actions are off, may silence it.
+SAID_BY_ALARMS = {
+    *("AlarmActions", "AlarmDescription", "ComparisonOperator", "Dimensions", "EvaluationPeriods"),
+    *("MetricName", "Metrics", "Namespace", "Period", "Statistic", "Threshold", "TreatMissingData"),
+}
+
+# What the monitoring stack is told, under the names of the template that knows it.
+TOLD_TO_MONITORING = {
+    "AlarmEmail": {"Ref": "AlarmEmail"},
+    "Dashboard": {"Ref": "Dashboard"},
+    "Namespace": {"Fn::Sub": "urn:mqlambda:${AWS::StackName}"},
+    "ApiId": {"Ref": "Api"},
+    "TableName": {"Ref": "Table"},
+    "SpoolName": {"Fn::GetAtt": ["Spool", "QueueName"]},
+    "UndeliveredName": {"Fn::GetAtt": ["Undelivered", "QueueName"]},
+    **{function: {"Ref": function} for function in FUNCTIONS},
 }
 
 ALARM = "AWS::CloudWatch::Alarm"
@@ -58,6 +96,16 @@ BUCKET = "AWS::S3::Bucket"
 QUEUE = "AWS::SQS::Queue"
 TABLE = "AWS::DynamoDB::Table"
 TOPIC = "AWS::SNS::Topic"
+
+AES = {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+
+# What says that something is kept encrypted: any of these, word for word.
+ENCRYPTED: dict[str, list[dict[str, Any]]] = {
+    BUCKET: [{"BucketEncryption": {"ServerSideEncryptionConfiguration": [AES]}}],
+    QUEUE: [{"SqsManagedSseEnabled": True}],
+    TABLE: [{"SSESpecification": {"SSEEnabled": True}}],
+    TOPIC: [{"KmsMasterKeyId": key} for key in ("alias/aws/sns", {"Ref": "AlarmKey"})],
+}
 
 
 @dataclass(frozen=True)
@@ -140,35 +188,41 @@ def logs_are_everyones_own_and_forgotten(house: House) -> Iterator[str]:
 
 
 def what_is_kept_is_encrypted(house: House) -> Iterator[str]:
-    encryption = {
-        BUCKET: ["BucketEncryption"],
-        QUEUE: ["SqsManagedSseEnabled", "KmsMasterKeyId"],
-        TABLE: ["SSESpecification"],
-        TOPIC: ["KmsMasterKeyId"],
-    }
-    for type_, any_of in encryption.items():
+    for type_, ways in ENCRYPTED.items():
         for name, properties in house.of_type(type_).items():
-            if not any(properties.get(each) for each in any_of):
+            if not any(way.items() <= properties.items() for way in ways):
                 yield f"{name} is not encrypted"
 
 
 def nobody_talks_without_tls(house: House) -> Iterator[str]:
-    guarded = {
-        holder["Ref"]
-        for policy in house.of_type(f"{BUCKET}Policy", f"{QUEUE}Policy", f"{TOPIC}Policy").values()
-        for holder in listed(policy.get("Queues") or policy.get("Topics") or policy.get("Bucket"))
-        if any(_denies_all_without_tls(s) for s in policy["PolicyDocument"]["Statement"])
+    for type_ in (BUCKET, QUEUE, TOPIC):
+        guarded = {
+            holder["Ref"]
+            for policy in house.of_type(f"{type_}Policy").values()
+            for holder in listed(
+                policy.get("Queues") or policy.get("Topics") or policy.get("Bucket")
+            )
+            for statement in policy["PolicyDocument"]["Statement"]
+            if _refusal_without_tls(type_, holder["Ref"]).items() <= statement.items()
+        }
+        for name in house.of_type(type_).keys() - guarded:
+            yield f"{name} talks without TLS"
+
+
+def _refusal_without_tls(type_: str, name: str) -> dict[str, Any]:
+    arn = {"Fn::GetAtt": [name, "Arn"]}
+    actions, resources = {
+        BUCKET: ("s3:*", [arn, {"Fn::Sub": f"${{{name}.Arn}}/*"}]),
+        QUEUE: ("sqs:*", arn),
+        TOPIC: (["sns:Publish", "sns:Subscribe"], {"Ref": name}),
+    }[type_]
+    return {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": actions,
+        "Resource": resources,
+        "Condition": {"Bool": {"aws:SecureTransport": False}},
     }
-    for name in house.of_type(BUCKET, QUEUE, TOPIC).keys() - guarded:
-        yield f"{name} talks without TLS"
-
-
-def _denies_all_without_tls(statement: dict[str, Any]) -> bool:
-    return (statement["Effect"], statement["Principal"], statement.get("Condition")) == (
-        "Deny",
-        "*",
-        {"Bool": {"aws:SecureTransport": False}},
-    )
 
 
 def what_is_remembered_stays(house: House) -> Iterator[str]:
@@ -186,23 +240,82 @@ def what_is_remembered_stays(house: House) -> Iterator[str]:
 
 def nothing_goes_wrong_unseen(house: House) -> Iterator[str]:
     alarms = of_type(house.monitoring, ALARM)
-    seen = {alarm.get("MetricName") for alarm in alarms.values()}
-    for what in (what for what, metric in ALARMED.items() if metric not in seen):
-        yield f"no alarm for {what}"
-    behind = {str(a["Dimensions"]) for a in alarms.values() if a.get("MetricName") == "IteratorAge"}
-    for function in readers_of("StreamArn", house.main):
-        if str([{"Name": "FunctionName", "Value": {"Ref": function}}]) not in behind:
-            yield f"nobody sees that {function} is behind"
+    watched = {
+        name: [f"{_text(metric['Namespace'])} {metric['MetricName']}", _dimensions(metric)]
+        for alarm, properties in alarms.items()
+        for name, metric in _metrics(alarm, properties)
+    }
+    yield from _unlike(WATCHED, watched)
+    yield from _unlike(RINGS, {name: _ringing(alarm) for name, alarm in alarms.items()})
     for name, alarm in alarms.items():
-        # Left out, it would be `missing`, which leaves an alarm where it last had data.
-        if "TreatMissingData" not in alarm:
-            yield f"{name} does not say what no data means"
+        for word in sorted(alarm.keys() - SAID_BY_ALARMS):
+            yield f"{name} says {word}"
+    for function in readers_of("StreamArn", house.main):
+        if ["AWS/Lambda IteratorAge", f"FunctionName ${{{function}}}"] not in watched.values():
+            yield f"nobody sees that {function} is behind"
+
+
+def _unlike(table: str, found: dict[str, list[str]]) -> Iterator[str]:
+    wanted = {name: [cell for _, cell in row] for name, row in rows(table).items()}
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            yield f"{name}: {found.get(name)}, not {wanted.get(name)}"
+
+
+def _metrics(name: str, alarm: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Return an alarm's metrics, as an alarm of one metric says them."""
+    if "Metrics" not in alarm:
+        yield name, alarm
+    for part in alarm.get("Metrics", ()):
+        if measured := part.get("MetricStat"):
+            own = {"Statistic": measured["Stat"], "Period": measured["Period"]}
+            yield f"{name} {part['Id']}", measured["Metric"] | own
+
+
+def _ringing(alarm: dict[str, Any]) -> list[str]:
+    metrics = [metric for _, metric in _metrics("", alarm)]
+    reckoned = [part["Expression"] for part in alarm.get("Metrics", ()) if "Expression" in part]
+    above = {"GreaterThanThreshold": ">"}.get(alarm["ComparisonOperator"], "not above")
+    period = _each(metric.get("Period") for metric in metrics)
+    return [
+        _each(metric.get("Statistic") for metric in metrics),
+        " ".join([*reckoned, above, str(alarm["Threshold"])]),
+        f"{alarm['EvaluationPeriods']} x {period} s",
+        str(alarm.get("TreatMissingData")),
+    ]
+
+
+def _each(values: Iterable[Any]) -> str:
+    return " or ".join(sorted({str(value) for value in values}))
+
+
+def _dimensions(metric: dict[str, Any]) -> str:
+    return ", ".join(f"{each['Name']} {_text(each['Value'])}" for each in metric["Dimensions"])
+
+
+def _text(value: Any) -> str:
+    return f"${{{value['Ref']}}}" if isinstance(value, dict) else str(value)
+
+
+def monitoring_is_told_of_this_stack(house: House) -> Iterator[str]:
+    told = of_type(house.main, "AWS::CloudFormation::Stack")["Monitoring"]["Parameters"]
+    for name in sorted(TOLD_TO_MONITORING.keys() | told.keys()):
+        if _at_home(told.get(name), house) != TOLD_TO_MONITORING.get(name):
+            yield f"{name} is something else to the monitoring stack"
+    for name, function in functions(house.main).items():
+        if function["Environment"]["Variables"]["EVENT_SOURCE"] != told["Namespace"]:
+            yield f"{name} measures under another name"
+
+
+def _at_home(value: Any, house: House) -> Any:
+    """Return what it is called in the data stack, if it comes from there."""
+    match value:
+        case {"Fn::GetAtt": ["Data", output]}:
+            return house.data["Outputs"][output.removeprefix("Outputs.")]["Value"]
+    return value
 
 
 def alarms_reach_somebody(house: House) -> Iterator[str]:
-    handed_on = of_type(house.main, "AWS::CloudFormation::Stack")["Monitoring"]["Parameters"]
-    if handed_on["AlarmEmail"] != {"Ref": "AlarmEmail"}:
-        yield "AlarmEmail is handed to nobody"
     topic, subscriptions = {"Ref": "AlarmTopic"}, of_type(house.monitoring, TOPIC)["AlarmTopic"]
     if {"Protocol": "email", "Endpoint": {"Ref": "AlarmEmail"}} not in subscriptions[
         "Subscription"
@@ -224,10 +337,11 @@ def only_what_is_measured_is_watched(house: House) -> Iterator[str]:
 
 
 def _watched_by_alarms(house: House) -> Iterator[tuple[str, str]]:
-    for alarm in of_type(house.monitoring, ALARM).values():
-        if alarm["Namespace"] == {"Ref": "Namespace"}:
-            [service] = alarm["Dimensions"]
-            yield service["Value"], alarm["MetricName"]
+    for name, alarm in of_type(house.monitoring, ALARM).items():
+        for _, metric in _metrics(name, alarm):
+            if metric["Namespace"] == {"Ref": "Namespace"}:
+                [service] = metric["Dimensions"]
+                yield service["Value"], metric["MetricName"]
 
 
 def _shown_on_the_dashboard(house: House) -> Iterator[tuple[str, str]]:
@@ -255,6 +369,7 @@ RULES: list[Callable[[House], Iterator[str]]] = [
     nobody_talks_without_tls,
     what_is_remembered_stays,
     nothing_goes_wrong_unseen,
+    monitoring_is_told_of_this_stack,
     alarms_reach_somebody,
     only_what_is_measured_is_watched,
 ]
@@ -295,22 +410,52 @@ BREACHES = [
     (MAIN, RETENTION, "", "CollectLogs forgets nothing"),
     (MAIN, "LogGroup: !Ref SweepLogs", "LogGroup: !Ref RelayLogs", "RelayLogs is used by 2"),
     (DATA, "SqsManagedSseEnabled: true", "DelaySeconds: 0", "Undelivered is not encrypted"),
+    (DATA, "SSEEnabled: true", "SSEEnabled: false", "Table is not encrypted"),
     (DATA, "KmsMasterKeyId: alias/aws/sns", "DisplayName: leads", "Topic is not encrypted"),
     (DATA, TLS, TLS.replace("false", "true"), "Topic talks without TLS"),
     (DATA, "Queues: [!Ref Spool]", "Queues: [!Ref Undelivered]", "Spool talks without TLS"),
+    (DATA, "Action: sqs:*", "Action: sqs:DeleteQueue", "Undelivered talks without TLS"),
+    (DATA, '!Sub "${FailureBucket.Arn}/*"', "!GetAtt Spool.Arn", "FailureBucket talks without TLS"),
     (MONITORING, "Effect: Deny", "Effect: Allow", "AlarmTopic talks without TLS"),
     (DATA, "UpdateReplacePolicy: Retain", "UpdateReplacePolicy: Delete", "Table has no UpdateRe"),
     (MAIN, "DeletionPolicy: Retain", "DeletionPolicy: Delete", "Data has no DeletionPolicy"),
     (DATA, "RecoveryEnabled: true", "RecoveryEnabled: false", "Table is not recovered"),
-    (MONITORING, "MetricName: 5xx", "MetricName: 4xx", "no alarm for answers that are our fault"),
+    (MONITORING, "MetricName: 5xx", "MetricName: 4xx", "ApiErrors: ['AWS/ApiGateway 4xx'"),
+    (MONITORING, "Namespace: AWS/DynamoDB", "Namespace: AWS/SQS", "Conflicts: ['AWS/SQS Transact"),
+    (MONITORING, "Name: ApiId, Value: !Ref ApiId", "Name: Api, Value: api", "'Api api'], not"),
+    (MONITORING, "Statistic: Minimum", "Statistic: Average", "SweepStopped: ['Average', '> 0'"),
+    (MONITORING, "Threshold: 900000", "Threshold: 1000000000", "PromoteBehind: ['Maximum', '> 10"),
+    (
+        MONITORING,
+        "Threshold: 900\n      ComparisonOperator: GreaterThanThreshold",
+        "Threshold: 900\n      ComparisonOperator: LessThanThreshold",
+        "OutboxStuck: ['Maximum', 'not above 900'",
+    ),
+    (
+        MONITORING,
+        "EvaluationPeriods: 3\n      Threshold: 100",
+        "EvaluationPeriods: 30\n      Threshold: 100",
+        "Conflicts: ['Sum', '> 100', '30 x 300 s'",
+    ),
+    (
+        MONITORING,
+        "TreatMissingData: ignore",
+        "TreatMissingData: missing",
+        "300 s', 'missing'], not",
+    ),
     (
         MONITORING,
         "[{ Name: FunctionName, Value: !Ref Relay }]",
         "[{ Name: FunctionName, Value: !Ref Leads }]",
         "nobody sees that Relay is behind",
     ),
-    (MONITORING, "TreatMissingData: breaching", "Unit: Count", "SweepStopped does not say"),
-    (MAIN, "AlarmEmail: !Ref AlarmEmail", 'AlarmEmail: ""', "AlarmEmail is handed to nobody"),
+    (MONITORING, "TreatMissingData: breaching", "Unit: Count", "SweepStopped says Unit"),
+    (MAIN, "source !Sub", "source !Ref AWS::StackName #", "Namespace is something else to"),
+    (MAIN, "Namespace: *source", "Namespace: MQLambda", "Sweep measures under another name"),
+    (MAIN, "Outputs.SpoolName", "Outputs.SpoolUrl", "SpoolName is something else to"),
+    (DATA, "Undelivered.QueueName", "Spool.QueueName", "UndeliveredName is something else to"),
+    (MAIN, "        Sweep: !Ref Sweep", "        Sweep: !Ref Leads", "Sweep is something else to"),
+    (MAIN, "AlarmEmail: !Ref AlarmEmail", 'AlarmEmail: ""', "AlarmEmail is something else to"),
     (MONITORING, "Endpoint: !Ref AlarmEmail", "Endpoint: x", "AlarmEmail is not subscribed"),
     (
         MONITORING,
