@@ -145,6 +145,11 @@ class Search:
                     queue.append(after)
         return Found(scope.name, len(came), transitions, max(depths.values()), ends)
 
+    @property
+    def writes(self) -> list[tuple[Action, ...]]:
+        """Return every transaction that somebody has tried."""
+        return self._writes.values
+
     def _following(self, state: State) -> Iterator[tuple[Event, State, str | None]]:
         """Return all that may happen next, and what of it is wrong."""
         if not state.actors:

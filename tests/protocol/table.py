@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from tests.protocol.places import told
+
 type Key = tuple[str, str]
 type Item = frozenset[tuple[str, Any]]
 type Table = frozenset[tuple[Key, Item]]
@@ -48,6 +50,13 @@ class Action(NamedTuple):
     defaults: Item = frozenset()
     sets: Item = frozenset()
     removes: frozenset[str] = frozenset()
+
+    @property
+    def told(self) -> str:
+        """Return what it does, an update by the first clause of its expression."""
+        clause = "ADD" if self.adds else "SET" if self.sets else "REMOVE"
+        verb = clause if self.verb == "Update" else self.verb
+        return told(verb, self.key[1], asks=bool(self.conditions))
 
     def after(self, item: Mapping[str, Any]) -> Item | None:
         """Return the item as it is afterwards, None where it is no more."""

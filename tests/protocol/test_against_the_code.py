@@ -20,7 +20,10 @@ from leadscoring.publisher import Publisher
 from leadscoring.store import OutboxKey, Store
 from leadscoring.table import Action, Table
 from tests.engine.test_rescore import OLD
+from tests.protocol.conftest import Searches
 from tests.protocol.guards import GUARDS, Guard
+from tests.protocol.places import Place, places, told
+from tests.tampering import sort_key
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -114,27 +117,37 @@ def test_a_name_that_came_back_as_a_lead_is_not_dropped_by_a_late_step(
     assert lead.interactions == 1
 
 
+type Conditions = dict[Place, set[str]]
+
+
 @pytest.fixture(scope="module")
-def conditions() -> Iterator[dict[str, set[str]]]:
-    """Return the conditions that the code wrote in a life that meets every transaction."""
-    found: dict[str, set[str]] = {}
+def conditions() -> Iterator[Conditions]:
+    """Return the conditions that the code wrote, by their places, in a life that meets them all."""
+    found: Conditions = {}
     write = Table.write
 
     def heard(table: Table, actions: Sequence[Action]) -> None:
-        for action in actions:
+        for place, action in zip(places([did(a) for a in actions]), actions, strict=True):
             (said,) = action.values()
-            key = said.get("Key") or said["Item"]
             text = said.get("ConditionExpression", "")
             names = said.get("ExpressionAttributeNames", {})
             for word in sorted(names, reverse=True):
                 text = text.replace(word, names[word])
-            found.setdefault(key["sk"]["S"].partition("#")[0], set()).add(plain(text))
+            found.setdefault(place, set()).add(plain(text))
         write(table, actions)
 
     with pytest.MonkeyPatch.context() as patched, local_stack() as stack:
         patched.setattr(Table, "write", heard)
         live(store_of(stack))
         yield found
+
+
+def did(action: Action) -> str:
+    """Return what an action does, as the model tells it."""
+    ((verb, said),) = action.items()
+    if verb == "Update":
+        verb = said["UpdateExpression"].split()[0]
+    return told(verb, sort_key(action), asks="ConditionExpression" in said)
 
 
 def plain(condition: str) -> str:
@@ -168,7 +181,18 @@ def live(store: Store) -> None:
 
 
 @pytest.mark.parametrize("guard", [g for g in GUARDS if g.of != "check"], ids=lambda g: g.name)
-def test_the_code_writes_each_guard(guard: Guard, conditions: dict[str, set[str]]) -> None:
+def test_the_code_writes_each_guard_wherever_the_model_does(
+    guard: Guard, searches: Searches, conditions: Conditions
+) -> None:
+    asked_at = {
+        place
+        for search in searches
+        for write in search.writes
+        for place, action in zip(places([one.told for one in write]), write, strict=True)
+        if guard.name in {condition.guard for condition in action.conditions}
+    }
+    assert {place.does.split()[-1] for place in asked_at} == {guard.of}
     # A colon stands in a trait's name, too.
     words = plain(guard.words)
-    assert any(words in condition for condition in conditions[guard.of])
+    for place in asked_at:
+        assert any(words in condition for condition in conditions.get(place, ())), place
