@@ -8,8 +8,8 @@ from tests.protocol import properties
 class Guard(NamedTuple):
     """One condition or check: where the code asks it, of which item, and in which words.
 
-    Without it the scope `shows` that it `breaks` a property. A second lock breaks nothing as long
-    as the other one holds.
+    Without it the scope `shows` that it `breaks` a property. Where that is None it is a second
+    lock: nothing is found without it as long as all others hold.
     """
 
     name: str
