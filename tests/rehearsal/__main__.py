@@ -184,14 +184,18 @@ class Rehearsal:
     def _call(self, route: str, body: object = None, *, signed: bool = False) -> tuple[int, Any]:
         return self._aws.call(self._outputs["ApiUrl"], route, body, signed=signed)
 
-    def _received(self, wait: int = 20) -> list[Any]:
-        """Return the messages in the queue, or those that come within so many seconds."""
-        answer = self._sqs.receive_message(
-            QueueUrl=self._queue, WaitTimeSeconds=wait, MaxNumberOfMessages=10
-        )
-        for message in answer.get("Messages", []):
+    def _received(self, wait: int = 60) -> list[Any]:
+        """Return the messages in the queue, or the first that come within so many seconds."""
+        messages: list[Any] = []
+        until = monotonic() + wait
+        while not messages and monotonic() < until:
+            answer = self._sqs.receive_message(
+                QueueUrl=self._queue, WaitTimeSeconds=min(wait, 20), MaxNumberOfMessages=10
+            )
+            messages = answer.get("Messages", [])
+        for message in messages:
             self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
-        return [from_sns(message["Body"]) for message in answer.get("Messages", [])]
+        return [from_sns(message["Body"]) for message in messages]
 
     def _sweep(self) -> str:
         rule = self._aws.client("events").describe_rule(Name=self._aws.physical("SweepEveryMinute"))
