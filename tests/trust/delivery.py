@@ -4,6 +4,7 @@ import random
 import threading
 from collections.abc import Callable
 from queue import Queue
+from zlib import crc32
 
 import boto3
 
@@ -68,7 +69,7 @@ class Delivery:
         for record in records:
             if self._chance.random() >= self._lost:
                 key = record["dynamodb"]["Keys"]["pk"]["S"]
-                self._queues[hash(key) % len(self._queues)].put(record)
+                self._queues[crc32(key.encode()) % len(self._queues)].put(record)
         self._chance.shuffle(again)
         for record in again:
             self._chance.choice(self._queues).put(record)
@@ -76,9 +77,14 @@ class Delivery:
 
     def drain(self) -> None:
         """Go on until nothing more comes and all is done."""
+        self._finish()
         while self.pump():
-            for queue in self._queues:
-                queue.join()
+            self._finish()
+
+    def _finish(self) -> None:
+        """Wait until all that was handed out is done."""
+        for queue in self._queues:
+            queue.join()
 
     def close(self) -> None:
         """Send the workers home."""

@@ -70,7 +70,7 @@ class InStep:
     def __init__(self, function: str, operation: str) -> None:
         self.containers = [self._container(function) for _ in range(2)]
         self.calls = 0
-        self._barrier = Barrier(2, timeout=10)
+        self._barrier = Barrier(2, timeout=60)
         for container in self.containers:
             module: Any = container.module
             owner = (
