@@ -18,7 +18,7 @@ _SEEDS = range(1, 9)
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A design, or ours with one guard less, and the figure that must say so."""
+    """A design, or ours with guards less, and the figure that must say so."""
 
     name: str
     bug: Callable[[Run], Bug]
@@ -65,9 +65,9 @@ MUTANTS = [
     _mutant(mutants.refused_is_recorded, "refused counts as recorded", "lost"),
     _mutant(mutants.repeats_in_a_request_stay, "a request's repeats kept", "lost"),
     _mutant(mutants.one_id_is_one_entry, "no door in the ledger's key", "lost"),
-    _mutant(mutants.nobody_sees_a_merge, "writers ignore merged_into", "under"),
-    _mutant(mutants.merged_anyway, "merge without the revision", "under"),
-    _mutant(mutants.moved_anyway, "promotion without the revision", "leads_wrong"),
+    _mutant(mutants.nobody_asks_who_is_merged, "nobody asks who is merged", "under"),
+    _mutant(mutants.joined_anyway, "a join asks neither lead", "under"),
+    _mutant(mutants.moved_anyway, "a promotion asks nothing", "leads_wrong"),
     _mutant(mutants.outbox_comes_later, "outbox in a write of its own", "untold"),
     _mutant(settled_before_it_is_published, "settled, then published", "untold"),
     _mutant(mutants.outbox_is_not_swept, "nobody sweeps the outbox", "untold"),

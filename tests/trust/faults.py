@@ -46,7 +46,7 @@ type Script = Iterator[Fault | None]
 type Send = Callable[[AWSPreparedRequest], AWSResponse]
 """Delivers a request to the engine, and returns its answer."""
 
-_OF_WRITES = {Fault.TWICE, Fault.AGAIN_LATER, Fault.ERROR_AFTER_COMMIT}
+_OF_WRITES = {Fault.ANSWER_LOST, Fault.TWICE, Fault.AGAIN_LATER, Fault.ERROR_AFTER_COMMIT}
 _OF_TRANSACTIONS = {Fault.CONFLICT, Fault.IN_PROGRESS}
 _WRITES = {"TransactWriteItems", "PutItem", "UpdateItem", "DeleteItem", "Publish"}
 

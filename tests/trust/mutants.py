@@ -1,4 +1,4 @@
-"""Ours, each time with one guard less."""
+"""Ours, each time with one guard less, or with several of one write."""
 
 import time
 import uuid
@@ -18,14 +18,16 @@ from tests.tampering import Bug, sort_key, unconditional, writes
 
 entries_are_put_anyway = partial(writes, "INTERACTION#", tamper=unconditional)
 limits_hold_nobody_back = partial(writes, "LIMIT#", tamper=unconditional)
-nobody_sees_a_merge = partial(patch, "leadscoring.membership.Membership.conditions", lambda *_: [])
+nobody_asks_who_is_merged = partial(
+    patch, "leadscoring.membership.Membership.conditions", lambda *_: []
+)
 outbox_is_not_swept = partial(patch, "leadscoring.store.Store.pending", lambda *_: iter(()))
 anybody_may_be_called = partial(
     patch.object, lifecycle._Judgement, "_may_be_called", lambda _: True
 )
 
 
-def merged_anyway() -> Bug:
+def joined_anyway() -> Bug:
     write = Table.write
 
     def broken(table: Table, actions: Sequence[Action]) -> None:
