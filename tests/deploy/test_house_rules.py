@@ -186,7 +186,7 @@ def what_is_remembered_stays(house: House) -> Iterator[str]:
 
 def nothing_goes_wrong_unseen(house: House) -> Iterator[str]:
     alarms = of_type(house.monitoring, ALARM)
-    seen = {alarm.get("MetricName") for alarm in alarms.values()}
+    seen = {metric.get("MetricName") for a in alarms.values() for metric in _metrics(a)}
     for what in (what for what, metric in ALARMED.items() if metric not in seen):
         yield f"no alarm for {what}"
     behind = {str(a["Dimensions"]) for a in alarms.values() if a.get("MetricName") == "IteratorAge"}
@@ -225,9 +225,16 @@ def only_what_is_measured_is_watched(house: House) -> Iterator[str]:
 
 def _watched_by_alarms(house: House) -> Iterator[tuple[str, str]]:
     for alarm in of_type(house.monitoring, ALARM).values():
-        if alarm["Namespace"] == {"Ref": "Namespace"}:
-            [service] = alarm["Dimensions"]
-            yield service["Value"], alarm["MetricName"]
+        for metric in _metrics(alarm):
+            if metric["Namespace"] == {"Ref": "Namespace"}:
+                [service] = metric["Dimensions"]
+                yield service["Value"], metric["MetricName"]
+
+
+def _metrics(alarm: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what an alarm goes by: its own metric, or those that it reckons with."""
+    parts = alarm.get("Metrics", ())
+    return [part["MetricStat"]["Metric"] for part in parts if "MetricStat" in part] or [alarm]
 
 
 def _shown_on_the_dashboard(house: House) -> Iterator[tuple[str, str]]:
@@ -303,6 +310,7 @@ BREACHES = [
     (MAIN, "DeletionPolicy: Retain", "DeletionPolicy: Delete", "Data has no DeletionPolicy"),
     (DATA, "RecoveryEnabled: true", "RecoveryEnabled: false", "Table is not recovered"),
     (MONITORING, "MetricName: 5xx", "MetricName: 4xx", "no alarm for answers that are our fault"),
+    (MONITORING, "MessagesNotVisible", "MessagesDelayed", "no alarm for what the spool keeps"),
     (
         MONITORING,
         "[{ Name: FunctionName, Value: !Ref Relay }]",
