@@ -1,5 +1,6 @@
 """What is remembered. Nobody else knows the table: `items` has its forms, `table` its mechanics."""
 
+import heapq
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -345,11 +346,14 @@ class Store:
         self._table.write([settled, emptied])
 
     def pending(self, before: datetime) -> Iterator[OutboxKey]:
-        """Return the outbox items put there before this instant, the oldest of each shard first."""
-        for shard in range(SHARDS):
-            for item in self._table.query(
-                "pending = :shard AND pending_since < :before",
-                {":shard": str(shard), ":before": to_text(before)},
-                index="pending",
-            ):
-                yield OutboxKey.of(item)
+        """Return the outbox items put there before this instant, the oldest first."""
+        shards = (self._pending_in(shard, before) for shard in range(SHARDS))
+        return heapq.merge(*shards, key=lambda key: key.since)
+
+    def _pending_in(self, shard: int, before: datetime) -> Iterator[OutboxKey]:
+        found = self._table.query(
+            "pending = :shard AND pending_since < :before",
+            {":shard": str(shard), ":before": to_text(before)},
+            index="pending",
+        )
+        return map(OutboxKey.of, found)

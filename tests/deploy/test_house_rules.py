@@ -45,32 +45,33 @@ LAMBDAS_OWN = (
 # What must not go wrong unseen: whose metric tells it. An alarm that reckons with several metrics
 # has a row for each, under the alarm's name and the metric's id.
 WATCHED = """
-               metric                                         of
-LostLeads      ${Namespace} LostLeadsFound                    service sweep
-Undelivered    AWS/SQS ApproximateNumberOfMessagesVisible     QueueName ${UndeliveredName}
-PromoteBehind  AWS/Lambda IteratorAge                         FunctionName ${Promote}
-RelayBehind    AWS/Lambda IteratorAge                         FunctionName ${Relay}
-OutboxStuck    ${Namespace} PendingAge                        service sweep
-SpoolWaiting   AWS/SQS ApproximateNumberOfMessagesNotVisible  QueueName ${SpoolName}
-SweepStopped   AWS/Lambda Errors                              FunctionName ${Sweep}
-SweepFailures  ${Namespace} SweepFailures                     service sweep
-ApiErrors      AWS/ApiGateway 5xx                             ApiId ${ApiId}
-Conflicts      AWS/DynamoDB TransactionConflict               TableName ${TableName}
+                        metric                                         of
+LostLeads               ${Namespace} LostLeadsFound                    service sweep
+Undelivered             AWS/SQS ApproximateNumberOfMessagesVisible     QueueName ${UndeliveredName}
+PromoteBehind           AWS/Lambda IteratorAge                         FunctionName ${Promote}
+RelayBehind             AWS/Lambda IteratorAge                         FunctionName ${Relay}
+OutboxStuck             ${Namespace} PendingAge                        service sweep
+SpoolWaiting visible    AWS/SQS ApproximateNumberOfMessagesVisible     QueueName ${SpoolName}
+SpoolWaiting in_flight  AWS/SQS ApproximateNumberOfMessagesNotVisible  QueueName ${SpoolName}
+SweepStopped            AWS/Lambda Errors                              FunctionName ${Sweep}
+SweepFailures           ${Namespace} SweepFailures                     service sweep
+ApiErrors               AWS/ApiGateway 5xx                             ApiId ${ApiId}
+Conflicts               AWS/DynamoDB TransactionConflict               TableName ${TableName}
 """
 
 # And when an alarm rings: before the bar stands the expression, where there are several metrics.
 RINGS = """
-               statistic  rings     periods    without data
-LostLeads      Sum        > 0       1 x 300 s  notBreaching
-Undelivered    Maximum    > 0       1 x 300 s  ignore
-PromoteBehind  Maximum    > 900000  1 x 300 s  notBreaching
-RelayBehind    Maximum    > 900000  1 x 300 s  notBreaching
-OutboxStuck    Maximum    > 900     1 x 300 s  notBreaching
-SpoolWaiting   Maximum    > 0       3 x 300 s  notBreaching
-SweepStopped   Minimum    > 0       2 x 300 s  breaching
-SweepFailures  Sum        > 0       1 x 300 s  notBreaching
-ApiErrors      Sum        > 0       1 x 300 s  notBreaching
-Conflicts      Sum        > 100     3 x 300 s  notBreaching
+               statistic  rings                             periods    without data
+LostLeads      Sum        > 0                               1 x 300 s  notBreaching
+Undelivered    Maximum    > 0                               1 x 300 s  ignore
+PromoteBehind  Maximum    > 900000                          1 x 300 s  notBreaching
+RelayBehind    Maximum    > 900000                          1 x 300 s  notBreaching
+OutboxStuck    Maximum    > 900                             1 x 300 s  notBreaching
+SpoolWaiting   Maximum    visible + FILL(in_flight, 0) > 0  3 x 300 s  ignore
+SweepStopped   Minimum    > 0                               2 x 300 s  breaching
+SweepFailures  Sum        > 0                               1 x 300 s  notBreaching
+ApiErrors      Sum        > 0                               1 x 300 s  notBreaching
+Conflicts      Sum        > 100                             3 x 300 s  notBreaching
 """
 
 # Anything else that an alarm can say, such as a unit or that its actions are off, may silence it.
@@ -421,6 +422,7 @@ BREACHES = [
     (MAIN, "DeletionPolicy: Retain", "DeletionPolicy: Delete", "Data has no DeletionPolicy"),
     (DATA, "RecoveryEnabled: true", "RecoveryEnabled: false", "Table is not recovered"),
     (MONITORING, "MetricName: 5xx", "MetricName: 4xx", "ApiErrors: ['AWS/ApiGateway 4xx'"),
+    (MONITORING, "MessagesNotVisible", "MessagesDelayed", "SpoolWaiting in_flight: ['AWS/SQS Appr"),
     (MONITORING, "Namespace: AWS/DynamoDB", "Namespace: AWS/SQS", "Conflicts: ['AWS/SQS Transact"),
     (MONITORING, "Name: ApiId, Value: !Ref ApiId", "Name: Api, Value: api", "'Api api'], not"),
     (MONITORING, "Statistic: Minimum", "Statistic: Average", "SweepStopped: ['Average', '> 0'"),

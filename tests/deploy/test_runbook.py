@@ -1,9 +1,12 @@
-"""docs/runbook.md is true: every alarm stands in it, and every command does what it is there for.
+"""docs/runbook.md can be typed: every alarm stands in it, and every command runs without a fault.
 
-The stack is the real template on ministack, with functions that do nothing: the commands look at
-what is around them. Everything is typed into a shell as it stands on the page.
+That a command mends is shown where SIGNS says how to tell; what the others answer is not looked at.
+The stack is the real template on ministack, with functions that do nothing and log nothing: what
+the commands look for in the logs is held against what the real functions write there. Everything
+is typed into a shell as it stands on the page.
 """
 
+import io
 import json
 import os
 import re
@@ -18,8 +21,10 @@ from unittest.mock import ANY
 import boto3
 import pytest
 
+from infra.local.stack import LocalStack
 from tests.deploy.conftest import REGION, ROOT, Template, of_type
 from tests.engine.ministack import installed, ministack
+from tests.rehearsal.shortfalls import without_metric_math
 
 AWS = ROOT / ".tools" / "aws" / "bin" / "aws"
 SERVICES = (
@@ -29,15 +34,19 @@ SERVICES = (
 PARAMETERS = {"AllowedOrigins": "https://www.example.com", "AlarmEmail": "ops@example.com"}
 HISTORY = {"type": "page", "userId": "jane@example.com", "timestamp": "2026-11-02T12:00:00Z"}
 
+
+def state_of_mapping(function: str) -> str:
+    return (
+        "aws lambda get-event-source-mapping --query State --output text"
+        f' --uuid "$(mapping {function})"'
+    )
+
+
 # What tells that a part of the page has mended something: what to type, and what that says before
 # and after.
 SIGNS = {
-    "LostLeads": (
-        "aws lambda get-event-source-mapping --query State --output text"
-        ' --uuid "$(mapping Promote)"',
-        "Disabled",
-        "Enabled",
-    ),
+    "LostLeads": (state_of_mapping("Promote"), "Disabled", "Enabled"),
+    "SpoolWaiting": (state_of_mapping("Retry"), "Disabled", "Enabled"),
     "Undelivered": (
         "aws sqs get-queue-attributes --attribute-names ApproximateNumberOfMessages"
         ' --query "Attributes.*" --output text --queue-url "$(output UndeliveredUrl)"',
@@ -99,7 +108,9 @@ class Deployed:
 
 
 @pytest.fixture(scope="module")
-def deployed(expansion: Template, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+def deployed(
+    expansion: Template, monitoring: Template, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployed]:
     if not installed() or not AWS.exists():
         missing = "ministack or the AWS CLI is not installed: make deploy-check"
         pytest.fail(missing, pytrace=False) if "CI" in os.environ else pytest.skip(missing)
@@ -118,11 +129,11 @@ def deployed(expansion: Template, tmp_path_factory: pytest.TempPathFactory) -> I
             "PATH": f"{home}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         }
         stack = Deployed(url, environment)
-        deploy(stack, expansion)
+        deploy(stack, expansion, monitoring)
         yield stack
 
 
-def deploy(stack: Deployed, expansion: Template) -> None:
+def deploy(stack: Deployed, expansion: Template, monitoring: Template) -> None:
     """Deploy the template, all but the code."""
     s3, cloudformation = stack.client("s3"), stack.client("cloudformation")
     s3.create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION})
@@ -133,6 +144,8 @@ def deploy(stack: Deployed, expansion: Template) -> None:
         name = nested["TemplateURL"]
         s3.upload_file(str(ROOT / name), "artifacts", name)
         nested["TemplateURL"] = f"{stack.endpoint}/artifacts/{name}"
+    fit = json.dumps(without_metric_math(monitoring))
+    s3.put_object(Bucket="artifacts", Key="infra/monitoring.yaml", Body=fit.encode())
     cloudformation.create_stack(
         StackName="mqlambda",
         TemplateBody=json.dumps(template),
@@ -159,6 +172,7 @@ def troubled(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> di
     deployed.type(
         f"""{commands(PREAMBLE)}
         aws lambda update-event-source-mapping --uuid "$(mapping Promote)" --no-enabled
+        aws lambda update-event-source-mapping --uuid "$(mapping Retry)" --no-enabled
         aws events disable-rule --name "$(resource SweepEveryMinute)"
         """
     )
@@ -175,6 +189,22 @@ def test_each_part_says_what_it_means_how_to_look_and_how_to_mend(alarm: str) ->
     assert len(meaning.split()) > 30
     steps = [line for line in commands(PAGE[alarm]).splitlines() if line.startswith("#")]
     assert steps == ["# look", "# mend"]
+
+
+def test_troubles_are_looked_for_by_the_words_that_functions_log(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [pattern] = re.findall("--filter-pattern '(.*)'", commands(PREAMBLE))
+    words = re.findall(r'\$\.(\w+) = "(\w+)"', pattern)
+    assert pattern == f"{{ {' || '.join(f'$.{name} = "{value}"' for name, value in words)} }}"
+
+    for function in stack.functions.values():
+        logger, log = function.module.logger, io.StringIO()
+        monkeypatch.setattr(logger.registered_handler, "stream", log)
+        logger.error("not recorded")
+        logger.warning("withheld")
+        lines = [json.loads(line) for line in log.getvalue().splitlines()]
+        assert {(name, line[name]) for line in lines for name, _ in words} == set(words)
 
 
 @pytest.mark.parametrize("alarm", PAGE)

@@ -1,6 +1,7 @@
 """The sweeper: what the stream left behind is published all the same, and once."""
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,15 +17,20 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 PEOPLE = ["jane@example.com", "joe@example.com", "jim@example.com"]
 
 
-def promote_without_relay(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Promote all people at noon, and let the relay fail until the stream gives up."""
+def promote_without_relay(
+    stack: LocalStack,
+    monkeypatch: pytest.MonkeyPatch,
+    people: Sequence[str] = PEOPLE,
+    at: datetime = NOON,
+) -> None:
+    """Promote these people, and let the relay fail until the stream gives up."""
 
     def out_of_order(_event: object) -> None:
         raise ConnectionError
 
-    with monkeypatch.context() as outage, clock_at(NOON):
+    with monkeypatch.context() as outage, clock_at(at):
         outage.setitem(stack.functions, "relay", out_of_order)
-        for email in PEOPLE:
+        for email in people:
             send(stack, [{**ACTS["demo"], "userId": email}])
         stack.pump()
 
@@ -88,6 +94,38 @@ def test_a_message_that_fails_does_not_stop_the_others(
     assert len(stack.promoted()) == len(PEOPLE)
 
 
+def test_who_has_waited_longest_is_told_of_first(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd = [f"{number}@example.com" for number in range(8)]
+    for number, email in enumerate(crowd):
+        promote_without_relay(stack, monkeypatch, [email], NOON + timedelta(minutes=number))
+    monkeypatch.setattr(stack.functions["sweep"].module, "MESSAGES", 3)
+
+    assert sweep(stack, timedelta(hours=1)) == crowd[:3]
+    assert stack.metrics["PendingAge"] == 60 * 60
+    assert sweep(stack, timedelta(hours=1)) == crowd[3:6]
+    assert stack.metrics["PendingAge"] == 60 * 60 + 57 * 60
+
+
+def test_what_a_sweep_came_to_is_measured_before_it_publishes(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote_nobody(stack, monkeypatch, ["kim@example.com"])
+    promote_without_relay(stack, monkeypatch)
+    module = stack.functions["sweep"].module
+    monkeypatch.setattr(module, "PARTS", 1)
+    measured: list[Counter[str]] = []
+
+    def publish(_message: object) -> None:
+        measured.append(stack.metrics.copy())
+        raise ConnectionError
+
+    monkeypatch.setattr(module.publisher, "publish", publish)
+    assert sweep(stack, timedelta(minutes=10)) == []
+    assert (measured[0]["LostLeadsFound"], measured[0]["PendingAge"]) == (1, 10 * 60)
+
+
 def test_what_the_relay_has_published_is_nothing_to_sweep(stack: LocalStack) -> None:
     with clock_at(NOON):
         send(stack, [{**ACTS["demo"], "userId": PEOPLE[0]}])
@@ -100,11 +138,13 @@ def test_what_the_relay_has_published_is_nothing_to_sweep(stack: LocalStack) -> 
 # The lost-lead guard
 
 
-def promote_nobody(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let all people ask for a demo at noon, and lose what the stream says of it."""
+def promote_nobody(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch, people: Sequence[str] = PEOPLE
+) -> None:
+    """Let these people ask for a demo at noon, and lose what the stream says of it."""
     with monkeypatch.context() as lost, clock_at(NOON):
         lost.setattr(stack, "mappings", [])
-        for email in PEOPLE:
+        for email in people:
             send(stack, [{**ACTS["demo"], "userId": email}])
         stack.pump()
     assert {lead["stage"] for lead in stack.leads()} == {"captured"}

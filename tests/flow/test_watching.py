@@ -29,15 +29,36 @@ def test_the_time_to_publish_is_what_has_passed_since_the_interaction(
     assert timedelta(0) <= waited - ago < timedelta(seconds=30)
 
 
-def test_the_sweep_tells_how_long_a_message_has_waited_while_it_waits(
-    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def ask_without_relay(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch, ago: timedelta
+) -> datetime:
+    """Let Jane have asked so long ago, and the relay fail until the stream gives up."""
+
     def out_of_order(_event: object) -> None:
         raise ConnectionError
 
     with monkeypatch.context() as outage:
         outage.setitem(stack.functions, "relay", out_of_order)
-        then = ask_for_a_demo(stack, timedelta(0))
+        return ask_for_a_demo(stack, ago)
+
+
+def test_the_time_to_publish_is_told_of_what_the_sweep_publishes_late(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ago = timedelta(hours=1)
+    ask_without_relay(stack, monkeypatch, ago)
+    (schedule,) = stack.template.schedules
+    stack.run_schedule(schedule)
+
+    assert (stack.metrics["Published"], stack.metrics["SweptOutboxItems"]) == (0, 1)
+    waited = timedelta(milliseconds=stack.metrics["TimeToPublish"])
+    assert timedelta(0) <= waited - ago < timedelta(seconds=30)
+
+
+def test_the_sweep_tells_how_long_a_message_has_waited_while_it_waits(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    then = ask_without_relay(stack, monkeypatch, timedelta(0))
     told: list[int] = []
     (schedule,) = stack.template.schedules
     for minutes in (1, 10, 11):

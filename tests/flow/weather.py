@@ -7,15 +7,20 @@ from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 from moto.core.models import botocore_stubber
 
 from infra.local.stack import LocalStack
+from leadscoring.settings import AWS_CLIENT
 
-WELL, DOWN, LOSSY = "well", "down", "lossy"
+WELL, DOWN, LOSSY, HANGING = "well", "down", "lossy", "hanging"
 
 
 class Weather:
-    """Each service is well, or down, or does its work and loses the answer."""
+    """Each service is well, or down, or does its work and loses the answer, or says nothing.
+
+    `seconds_hung` is how long all who met silence would have waited by now.
+    """
 
     def __init__(self, stack: LocalStack) -> None:
         self.dynamodb = self.sqs = self.sns = WELL
+        self.seconds_hung = 0
         self._stack = stack
         self._meet()
 
@@ -45,4 +50,7 @@ class Weather:
                 raise EndpointConnectionError(endpoint_url=request.url)
             case "lossy":
                 botocore_stubber("before-send", request)
+                raise ReadTimeoutError(endpoint_url=request.url)
+            case "hanging":
+                self.seconds_hung += AWS_CLIENT["read_timeout"]
                 raise ReadTimeoutError(endpoint_url=request.url)

@@ -22,7 +22,13 @@ from leadscoring.request import Request
 from leadscoring.spool import Spool
 from tests.deploy.conftest import Project, Template, functions
 from tests.rehearsal.account import AGENT, BUCKET, PARAMETERS, STACK, Account, account
-from tests.rehearsal.shortfalls import SHORTFALLS, fitted, spoken_to_plainly, told_of
+from tests.rehearsal.shortfalls import (
+    SHORTFALLS,
+    fitted,
+    spoken_to_plainly,
+    told_of,
+    without_metric_math,
+)
 
 REHEARSED = "Deployment Rehearsed"  # what no model pays until the update
 PAY = 7
@@ -37,6 +43,8 @@ class Rehearsal:
         self._outputs: dict[str, str] = {}
         data = project.root / "infra" / "data.yaml"
         data.write_text(spoken_to_plainly(data.read_text(encoding="utf-8")), encoding="utf-8")
+        monitoring = without_metric_math(project.expand("infra/monitoring.yaml"))
+        project.root.joinpath("infra/monitoring.yaml").write_text(json.dumps(monitoring))
         self._model_file = project.root / "functions" / "model.toml"
         self._model = tomllib.loads(self._model_file.read_text(encoding="utf-8"))["number"]
         self._sqs = aws.client("sqs")

@@ -1,12 +1,15 @@
-"""SNS is down for an hour, or publishes and loses its answer: each promotion is told, and once."""
+"""SNS is down, hangs, or loses its answers: each promotion is told, and once."""
 
 import pytest
 
 from infra.local.mapping import EventSourceMapping
 from infra.local.stack import LocalStack
-from tests.flow.weather import DOWN, LOSSY, WELL, Weather
+from tests.flow.weather import DOWN, HANGING, LOSSY, WELL, Weather
 from tests.trust.promises import assert_kept
-from tests.trust.town import HOUR, MINUTE, NOON, PEOPLE, all_ask, pump, sweep
+from tests.trust.town import HOUR, MINUTE, NOON, PEOPLE, all_ask, ask, pump, sweep
+
+SWEEP_SECONDS = 59
+"""How long template.yaml lets the sweep run."""
 
 
 @pytest.fixture
@@ -54,6 +57,29 @@ def test_what_sns_published_without_saying_so_is_published_again_under_the_same_
     sweep(stack, NOON + 6 * MINUTE)
 
     assert assert_kept(stack, NOON + HOUR, sent=sent, promoted=PEOPLE) > 10 * len(PEOPLE)
+
+
+def test_while_sns_hangs_the_sweep_ends_in_time_and_leaves_the_rest_to_the_next(
+    stack: LocalStack, weather: Weather, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd = [f"{number}@example.com" for number in range(20)]
+    weather.sns = DOWN
+    sent = [ask(stack, email, NOON) for email in crowd]
+    pump(stack, NOON)
+    monkeypatch.setattr(
+        "infra.local.stack._Context.get_remaining_time_in_millis",
+        lambda _context: (SWEEP_SECONDS - weather.seconds_hung) * 1000,
+    )
+
+    weather.sns = HANGING
+    sweep(stack, NOON + 20 * MINUTE)
+    assert 0 < stack.metrics["SweepFailures"] < len(crowd)
+    assert weather.seconds_hung < SWEEP_SECONDS
+    assert stack.metrics["PendingAge"] == 20 * 60
+
+    weather.sns, weather.seconds_hung = WELL, 0
+    sweep(stack, NOON + 21 * MINUTE)
+    assert_kept(stack, NOON + HOUR, sent=sent, promoted=crowd)
 
 
 def test_what_was_published_as_the_table_went_away_is_settled_when_it_is_back(
