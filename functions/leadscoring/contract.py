@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
+from leadscoring import lifecycle
 from leadscoring.explanation import trusted_share
 from leadscoring.interaction import Trust
 from leadscoring.lead import Change, ChangeKind, Explanation, Lead
-from leadscoring.model import MQL
 
 _TOP_REASONS = 5
 
@@ -188,7 +188,7 @@ class Sender:
         """Return what the world is told of this change."""
         told = self._told(change, lead, explanation)
         head = self._head(lead.id, change.number, change.at)
-        promotes = change.kind is ChangeKind.STAGE and change.to_stage == MQL
+        promotes = lifecycle.promotes(change)
         if not promotes and change.kind is not ChangeKind.REPLY_OVERDUE:
             return LeadStageChanged(**head, data=StageData(**told))
         handed_over = PromotedData(**told, decide=self.links(lead.id, change.cycle, change.at))

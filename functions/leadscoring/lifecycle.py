@@ -116,6 +116,11 @@ def overdue(lead: Lead, now: datetime, model: Model) -> Change | None:
     )
 
 
+def promotes(change: Change) -> bool:
+    """Tell whether the change makes a lead an MQL that was none: a reminder or a merge does not."""
+    return change.kind is ChangeKind.STAGE and change.to_stage == MQL
+
+
 def needs_consent(change: Change, model: Model) -> bool:
     """Tell whether the change is told only of a lead that has not objected: a rise, a reminder."""
     order = [*(stage.name for stage in model.stages), SQL, CUSTOMER]
