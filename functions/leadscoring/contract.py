@@ -158,6 +158,11 @@ class LeadMerged(_CloudEvent):
     type: Literal["mqlambda.lead.merged.v1"] = "mqlambda.lead.merged.v1"
     data: MergedData
 
+    def without_contact(self) -> Self:
+        """Return the message as it is told of somebody who objects: ids suffice to join two."""
+        lead = self.data.lead.model_copy(update={"email": None, "traits": {}})
+        return self.model_copy(update={"data": self.data.model_copy(update={"lead": lead})})
+
 
 class LeadErased(_CloudEvent):
     """A lead was forgotten: forget it too."""

@@ -181,24 +181,6 @@ def parted(
     )
 
 
-def together(lead: Lead, other: Lead, change: Change) -> Lead:
-    """Return the lead as it stands with all that the other one brings."""
-    units, seen = Multiset(lead.units), Multiset(lead.seen)
-    units.update(other.units)
-    seen.update(other.seen)
-    acted = [at for at in (lead.updated_at, other.updated_at) if at]
-    return replace(
-        moved(lead, change),
-        email=lead.email or other.email,
-        interactions=lead.interactions + other.interactions,
-        units=units,
-        seen=seen,
-        traits={**other.traits, **lead.traits},
-        updated_at=max(acted, default=None),
-        overdue_cycle=max(filter(None, (lead.overdue_cycle, other.overdue_cycle)), default=None),
-    )
-
-
 def _standing(lead: Lead, model: Model) -> int:
     """Return how far a lead stands: what sales or people decided counts for more than points.
 
