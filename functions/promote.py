@@ -16,9 +16,9 @@ from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
-from leadscoring import handover
+from leadscoring import handover, lifecycle
 from leadscoring.contract import Sender
-from leadscoring.model import MQL, Model
+from leadscoring.model import Model
 from leadscoring.promotion import Promoter
 from leadscoring.settings import AWS_CLIENT, MODEL_FILE, Settings
 from leadscoring.store import Store
@@ -57,5 +57,5 @@ def promote_record(record: DynamoDBRecord) -> None:
         raise
     if change:
         metrics.add_metric("StageChanges", MetricUnit.Count, 1)
-        if change.to_stage == MQL:
+        if lifecycle.promotes(change):
             metrics.add_metric("Promotions", MetricUnit.Count, 1)

@@ -18,11 +18,11 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
-from leadscoring import handover, outbox
+from leadscoring import handover, lifecycle, outbox
 from leadscoring.contract import Sender
 from leadscoring.forgetting import Forgetter
 from leadscoring.lead import Lead
-from leadscoring.model import MQL, Model
+from leadscoring.model import Model
 from leadscoring.promotion import Promoter
 from leadscoring.publisher import Publisher
 from leadscoring.settings import AWS_CLIENT, MODEL_FILE, Settings
@@ -119,7 +119,7 @@ def _look_at(lead: Lead, now: datetime, done: Counter[str]) -> None:
         return
     if change := promoter.promote(lead, now):
         done["StageChanges"] += 1
-        done["LostLeadsFound"] += change.to_stage == MQL
+        done["LostLeadsFound"] += lifecycle.promotes(change)
 
 
 def _tell(done: Counter[str]) -> None:

@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
+from leadscoring import lifecycle
 from leadscoring.explanation import trusted_share
 from leadscoring.interaction import Trust
 from leadscoring.lead import Change, ChangeKind, Explanation, Lead
-from leadscoring.model import MQL
 
 _TOP_REASONS = 5
 
@@ -158,6 +158,11 @@ class LeadMerged(_CloudEvent):
     type: Literal["mqlambda.lead.merged.v1"] = "mqlambda.lead.merged.v1"
     data: MergedData
 
+    def without_contact(self) -> Self:
+        """Return the message as it is told of somebody who objects: ids suffice to join two."""
+        lead = self.data.lead.model_copy(update={"email": None, "traits": {}})
+        return self.model_copy(update={"data": self.data.model_copy(update={"lead": lead})})
+
 
 class LeadErased(_CloudEvent):
     """A lead was forgotten: forget it too."""
@@ -188,7 +193,7 @@ class Sender:
         """Return what the world is told of this change."""
         told = self._told(change, lead, explanation)
         head = self._head(lead.id, change.number, change.at)
-        promotes = change.kind is ChangeKind.STAGE and change.to_stage == MQL
+        promotes = lifecycle.promotes(change)
         if not promotes and change.kind is not ChangeKind.REPLY_OVERDUE:
             return LeadStageChanged(**head, data=StageData(**told))
         handed_over = PromotedData(**told, decide=self.links(lead.id, change.cycle, change.at))

@@ -47,6 +47,22 @@ class Side:
     known: Claims
 
 
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Two leads that are about to be one: as they were read, and as the lead then `stands`.
+
+    Of the lead's item `sums` are added, `sets` set, and what is `gone` removed.
+    """
+
+    change: Change
+    lead: Lead
+    other: Lead
+    stands: Lead
+    sums: Mapping[str, int]
+    sets: Item
+    gone: Sequence[str]
+
+
 class Identities:
     """The identities of one table's leads."""
 
@@ -89,30 +105,44 @@ class Identities:
     def _lead(self, lead_id: str) -> Item | None:
         return self._table.get(*items.lead_key(lead_id))
 
-    def merge(
-        self, change: Change, lead: Lead, other: Lead, message: str, due_at: datetime
-    ) -> None:
-        """Make `other` part of `lead`, with all that its counters hold, in one transaction.
+    def joined(self, change: Change, lead: Lead, other: Lead) -> Joined:
+        """Return what makes `other` part of `lead`, with all that is told of it and counted.
 
         Raises:
-            Moved: one of them has moved on since it was read.
-            Busy: the table did not take it.
+            Moved: one of them is no longer there.
         """
-        theirs, mine = self._lead(other.id) or {}, self._lead(lead.id) or {}
-        told = items.unbeaten(items.claims(theirs), mine)
-        latest = {
+        mine, theirs = self._lead(lead.id), self._lead(other.id)
+        if mine is None or theirs is None:
+            raise Moved
+        sets, gone = items.after(change)
+        sets |= items.told(items.unbeaten(items.claims(theirs), mine))
+        sets |= {
             name: theirs[name]
             for name in _LATEST
             if name in theirs and (name not in mine or theirs[name] > mine[name])
         }
         if other.email and not lead.email:
-            latest["email"] = other.email
+            sets["email"] = other.email
         if "since" in theirs:
-            latest["since"] = min(theirs["since"], mine.get("since", theirs["since"]))
+            sets["since"] = min(theirs["since"], mine.get("since", theirs["since"]))
+        sums = scoring.counters(other)
+        sums.update(revision=1, changes=1, identities=other.identities + 1, partings=other.partings)
+        stands = items.lead(items.updated(mine, sums, sets, gone))
+        return Joined(change, lead, other, stands, sums, sets, gone)
+
+    def merge(self, joined: Joined, message: str, due_at: datetime) -> None:
+        """Make two leads one, in one transaction.
+
+        Raises:
+            Moved: one of them has moved on since it was read.
+            Busy: the table did not take it.
+        """
+        change, lead, other = joined.change, joined.lead, joined.other
+        sets = {**joined.sets, **items.timer(lead.id, due_at)}
         self._write(
             [
                 self._gone(other, lead.id, change.at),
-                self._joined(change, lead, other, latest | items.told(told), due_at),
+                self._lead_update(lead, joined.sums, sets, joined.gone),
                 self._identity(lead.id, other.id, change.at, change.who),
                 self._table.put_new(items.change_item(change)),
                 self._table.put_new(items.outbox_item(change, message)),
@@ -215,20 +245,6 @@ class Identities:
         """Let a lead be no lead any more."""
         sets = {"merged_into": into, "merged_at": to_text(at)}
         return self._lead_update(other, {"revision": 1}, sets, ["by_stage", "due", "due_at"])
-
-    def _joined(
-        self,
-        change: Change,
-        lead: Lead,
-        other: Lead,
-        brought: Mapping[str, Any],
-        due_at: datetime,
-    ) -> Action:
-        sets, gone = items.after(change)
-        sums = scoring.counters(other)
-        sums.update(revision=1, changes=1, identities=other.identities + 1, partings=other.partings)
-        timer = items.timer(lead.id, due_at)
-        return self._lead_update(lead, sums, {**brought, **sets, **timer}, gone)
 
     def _lead_update(
         self, lead: Lead, sums: Mapping[str, int], sets: Mapping[str, Any], gone: Sequence[str]

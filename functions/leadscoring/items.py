@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -359,6 +359,13 @@ def _end_of(day: Any) -> datetime:
 
 def _instant(text: str | None) -> datetime | None:
     return None if text is None else from_text(text)
+
+
+def updated(item: Item, sums: Mapping[str, int], sets: Item, gone: Sequence[str]) -> Item:
+    """Return the item as an update leaves it that adds, sets and removes so."""
+    kept = {name: value for name, value in item.items() if name not in gone}
+    added = {name: item.get(name, 0) + number for name, number in sums.items()}
+    return {**kept, **added, **sets}
 
 
 def unbeaten(claims: Claims, item: Item) -> Claims:

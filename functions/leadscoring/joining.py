@@ -92,10 +92,10 @@ class Joiner:
 
     def _merge(self, lead: Lead, other: Lead, who: str, why: str, at: datetime) -> None:
         change = lifecycle.joined(lead, other, who, why, at, self._model)
-        together = lifecycle.together(lead, other, change)
-        due_at = timers.due_at(together, self._model, at)
-        message = self._sender.merge(change, together).model_dump_json()
-        self._store.identities.merge(change, lead, other, message, due_at)
+        joined = self._store.identities.joined(change, lead, other)
+        message = self._sender.merge(change, joined.stands).model_dump_json()
+        due_at = timers.due_at(joined.stands, self._model, at)
+        self._store.identities.merge(joined, message, due_at)
 
     def unmerge(self, lead_id: str, identity_id: str, who: str, why: str, at: datetime) -> None:
         """Take an identity, with all that is part of it, out of the lead that it is a part of.

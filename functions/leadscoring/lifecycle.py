@@ -116,6 +116,11 @@ def overdue(lead: Lead, now: datetime, model: Model) -> Change | None:
     )
 
 
+def promotes(change: Change) -> bool:
+    """Tell whether the change makes a lead an MQL that was none: a reminder or a merge does not."""
+    return change.kind is ChangeKind.STAGE and change.to_stage == MQL
+
+
 def needs_consent(change: Change, model: Model) -> bool:
     """Tell whether the change is told only of a lead that has not objected: a rise, a reminder."""
     order = [*(stage.name for stage in model.stages), SQL, CUSTOMER]
@@ -173,24 +178,6 @@ def parted(
         seen_before=seen_before,
         kind=ChangeKind.UNMERGED,
         other=other.id,
-    )
-
-
-def together(lead: Lead, other: Lead, change: Change) -> Lead:
-    """Return the lead as it stands with all that the other one brings."""
-    units, seen = Multiset(lead.units), Multiset(lead.seen)
-    units.update(other.units)
-    seen.update(other.seen)
-    acted = [at for at in (lead.updated_at, other.updated_at) if at]
-    return replace(
-        moved(lead, change),
-        email=lead.email or other.email,
-        interactions=lead.interactions + other.interactions,
-        units=units,
-        seen=seen,
-        traits={**other.traits, **lead.traits},
-        updated_at=max(acted, default=None),
-        overdue_cycle=max(filter(None, (lead.overdue_cycle, other.overdue_cycle)), default=None),
     )
 
 

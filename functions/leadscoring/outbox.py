@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from leadscoring.contract import MESSAGES, LeadErased
+from leadscoring.contract import MESSAGES, LeadErased, LeadMerged
 from leadscoring.lead import Lead
 from leadscoring.publisher import Publisher
 from leadscoring.store import OutboxKey, Pending, Store
@@ -13,7 +13,7 @@ def deliver(key: OutboxKey, store: Store, publisher: Publisher, now: datetime) -
 
     A crash between the two publishes again, under the same message id: subscribers deduplicate.
     What says that a lead rises is not published once the lead has objected, and of an erased lead
-    nothing but that it is.
+    nothing but that it is. That two are one is told of an objector, too, without contact data.
     """
     pending = store.pending_message(key)
     if pending is None:
@@ -21,9 +21,12 @@ def deliver(key: OutboxKey, store: Store, publisher: Publisher, now: datetime) -
     message = MESSAGES.validate_json(pending.text)
     if isinstance(message, LeadErased):
         return _erase(key, message, store, publisher)
-    if why := _withheld_by(pending, store.lead_now(key.lead_id)):
+    lead = store.lead_now(key.lead_id)
+    if why := _withheld_by(pending, lead):
         store.withhold(key, why)
         return False
+    if isinstance(message, LeadMerged) and lead and lead.has_objected:
+        message = message.without_contact()
     publisher.publish(message)
     store.settle(key, message.id, max(now, message.time))
     return True

@@ -27,12 +27,14 @@ class Promoter:
         self._sender = sender
 
     def promote(self, image: Lead, now: datetime) -> Change | None:
-        """Move the lead to the stage it has reached, and return the change, or None if it stays.
+        """Move the lead to the stage it has reached, or remind sales of it if it is overdue there.
 
-        Most images say at once that the lead stays. Where one says that it moves, the lead itself
-        is asked: images of a busy lead are old when they arrive.
+        Return the change, or None if there is none. Most images say so at once. Where one says that
+        there is one, the lead itself is asked: images of a busy lead are old when they arrive.
         """
-        return self._look_at(image, lambda lead: self._reached(lead, now))
+        if self._judged(image, now) is None:
+            return None
+        return self._commit(image.id, lambda lead: self._judged(lead, now))
 
     def decide(self, lead_id: str, decision: Decision, now: datetime) -> Change | None:
         """Move the lead as somebody decided, once for a request; None if there is no such lead.
@@ -51,10 +53,6 @@ class Promoter:
 
         return self._commit(lead_id, decided) or next(iter(made), None)
 
-    def remind(self, lead_id: str, now: datetime) -> Change | None:
-        """Remind sales of an MQL that nobody decided on in time, once in its cycle."""
-        return self._commit(lead_id, lambda lead: self._overdue(lead, now))
-
     def ring(self, lead_id: str, now: datetime) -> Change | None:
         """Do what time alone does to the lead, and set its timer again."""
         lead = self._store.lead(lead_id)
@@ -62,22 +60,15 @@ class Promoter:
         if lead is None or not lead.is_one or (lead.due_at and lead.due_at > now):
             return None
         change = self.promote(lead, now)
-        change = change or self._look_at(lead, lambda lead: self._overdue(lead, now))
         if change is None:
             self._store.set_timer(lead, timers.due_at(lead, self._model, now))
         return change
 
-    def _reached(self, lead: Lead, now: datetime) -> Change | None:
+    def _judged(self, lead: Lead, now: datetime) -> Change | None:
         """Judge the lead; the stream tells whole seconds, so never before its last interaction."""
         at = max(now, lead.updated_at or now)
-        return lifecycle.decide(lead, scoring.scorecard(lead, self._model, at), self._model)
-
-    def _overdue(self, lead: Lead, now: datetime) -> Change | None:
-        return lifecycle.overdue(lead, now, self._model)
-
-    def _look_at(self, image: Lead, judge: Judgement) -> Change | None:
-        """Commit what is judged of the lead, if already its image says that there is something."""
-        return self._commit(image.id, judge) if judge(image) else None
+        card = scoring.scorecard(lead, self._model, at)
+        return lifecycle.decide(lead, card, self._model) or lifecycle.overdue(lead, at, self._model)
 
     def _commit(self, lead_id: str, judge: Judgement) -> Change | None:
         """Commit what is judged of the lead as it is now, and judge again if it moves meanwhile."""

@@ -17,7 +17,12 @@ _SECOND = timedelta(seconds=1)
 
 
 def due_at(lead: Lead, model: Model, now: datetime) -> datetime:
-    """Return the first instant after `now` at which the lead may have to be moved or forgotten."""
+    """Return the first instant after `now` at which the lead may have to be moved or forgotten.
+
+    A reminder that is owed already is due at once; an objector is owed none.
+    """
+    if lifecycle.overdue(lead, now, model):
+        return now + _SECOND
     end = forgotten_at(lead, model, now)
     instants = (
         cools_at(lead, model, now, end),

@@ -11,6 +11,8 @@ import pytest
 from infra.local.engine import clock_at
 from infra.local.gateway import Answer
 from infra.local.stack import PUBLIC_KEY, SECRET_KEY, LocalStack
+from leadscoring.interaction import to_text
+from tests.flow.acts import lead_item
 from tests.flow.asking import everything, lead
 from tests.flow.own_model import stack_with
 
@@ -72,10 +74,16 @@ def act(stack: LocalStack, email: str, *names: str, days: float = 0) -> dict[str
     return seen(stack, email, days)
 
 
-def object_to_it(stack: LocalStack, email: str, days: float = 0) -> None:
-    sent = {"writeKey": SECRET_KEY, "userId": email, "traits": {"consent": False}}
+def object_to_it(stack: LocalStack, email: str, days: float = 0, *, consent: bool = False) -> None:
+    sent = {"writeKey": SECRET_KEY, "userId": email, "traits": {"consent": consent}}
     with clock_at(NOON + days * DAY):
         assert stack.request("POST", "/v1/identify", sent).status == 200
+
+
+def consent_again(stack: LocalStack, email: str, days: float) -> None:
+    object_to_it(stack, email, days, consent=True)
+    with clock_at(NOON + days * DAY):
+        stack.pump()
 
 
 def seen(stack: LocalStack, email: str, days: float = 0) -> dict[str, Any]:
@@ -407,6 +415,45 @@ def test_an_mql_that_nobody_decides_on_is_reported_once_in_its_cycle(
     assert seen(stack, email, days=5)["stage"] == "mql"
 
 
+def test_a_device_that_is_joined_when_the_reminder_is_due_does_not_take_it_away(
+    stack: LocalStack, email: str
+) -> None:
+    mql(stack, email)
+    due = NOON + 2 * DAY
+    for call, device in (("page", {}), ("identify", {"userId": email})):
+        with clock_at(due + timedelta(seconds=30)):
+            sent = {"writeKey": PUBLIC_KEY, "anonymousId": f"phone of {email}", **device}
+            assert stack.request("POST", f"/v1/{call}", sent).status == 200
+    assert lead_item(stack, email)["due_at"]["S"] <= to_text(due + timedelta(minutes=1))
+
+    sweep(stack, days=2.001)
+
+    assert [kind for kind, *_ in told(stack, email)] == ["promoted", "merged", "reply_overdue"]
+
+
+def test_who_is_an_mql_again_because_a_merge_was_wrong_is_waited_for_again(
+    stack: LocalStack, email: str
+) -> None:
+    other = next(people)
+    rejected = act(stack, other, "Form Submitted")["id"]
+    wrong = mql(stack, email)["id"]
+    ways = (
+        ("merges", {"other": wrong, "reason": "the same"}),
+        ("decisions", {"decision": "disqualify", "reason": "a rival"}),
+        ("unmerges", {"identity": wrong, "reason": "another"}),
+    )
+    for days, (what, body) in enumerate(ways, 1):
+        with clock_at(NOON + days * DAY):
+            assert stack.request("POST", f"/leads/{rejected}/{what}", body).status == 200
+            stack.pump()
+
+    for later in (3.001, 4):
+        sweep(stack, later)
+
+    assert seen(stack, email, days=4)["stage"] == "mql"
+    assert told(stack, email).count(("reply_overdue", "mql", 1)) == 1
+
+
 def test_who_was_decided_on_in_time_is_not_reported(stack: LocalStack, email: str) -> None:
     mql(stack, email)
     decide(stack, email, {"decision": "accept"}, days=1)
@@ -494,12 +541,12 @@ def test_who_objects_between_promotion_and_publication_is_not_published(
     (change,) = seen(stack, email)["changes"]
     assert (change["published_as"], change["published_at"]) == ("withheld: consent", None)
     # Nor is it later, whoever delivers the record again, and though consent comes back.
-    sent = {"writeKey": SECRET_KEY, "userId": email, "traits": {"consent": True}}
-    with clock_at(NOON + DAY):
-        stack.request("POST", "/v1/identify", sent)
-        stack.pump()
-        sweep(stack, days=1)
-    assert "promoted" not in {kind for kind, *_ in told(stack, email)}
+    consent_again(stack, email, days=1)
+    sweep(stack, days=1)
+    assert told(stack, email) == []
+    # But sales hears of it all the same, once it should have replied.
+    sweep(stack, days=2)
+    assert told(stack, email) == [("reply_overdue", "mql", 1)]
 
 
 def test_who_objects_before_the_promotion_is_committed_is_not_promoted(
@@ -542,6 +589,12 @@ def test_who_objects_is_not_reported_as_overdue(stack: LocalStack, email: str) -
     object_to_it(stack, email)
     sweep(stack, days=3)
     assert told(stack, email) == [("promoted", "mql", 1)]
+    # Nor is it looked at each minute until it consents again: then sales is reminded, once.
+    assert lead_item(stack, email)["due_at"]["S"] > to_text(NOON + 4 * DAY)
+    for days in (5, 6):
+        consent_again(stack, email, days)
+        sweep(stack, days)
+    assert told(stack, email) == [("promoted", "mql", 1), ("reply_overdue", "mql", 1)]
 
 
 def test_what_takes_an_objector_out_of_the_lists_is_still_told(

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from infra.local.engine import clock_at
 from infra.local.gateway import Answer
 from infra.local.stack import BROWSER, PUBLIC_KEY, SECRET_KEY, LocalStack, local_stack
+from infra.workbench import resending
 from infra.workbench.verifying import verify_lead
+from leadscoring import timers
 from leadscoring.interaction import to_text
 from leadscoring.joining import MOST_BY_PUBLIC
 from leadscoring.model import Model
@@ -286,6 +288,44 @@ def test_a_joined_lead_stands_in_the_further_stage_and_the_higher_cycle(
 
     assert (joined["stage"], joined["cycle"]) == ("mql", 2)
     assert len(stack.promoted()) == 2
+
+
+def test_what_is_told_of_a_joined_lead_is_what_the_table_then_says(stack: LocalStack) -> None:
+    hour = timedelta(hours=1)
+    campaign = {"campaign": {"source": "ads", "name": "spring"}}
+    old, new = {"company": "Old", "jobTitle": "CTO"}, {"company": "New"}
+    with clock_at(NOW):
+        call(stack, "identify", userId=JANE, traits=old)
+    with clock_at(NOW + hour):
+        call(stack, "identify", anonymousId="phone", traits=new, context=campaign)
+    with clock_at(NOW + 2 * hour):
+        call(stack, "identify", userId=JANE, anonymousId="phone")
+        stack.pump()
+        jane = lead(stack, email=JANE)
+
+    (merged,) = (message for message in stack.received if message["type"] == MERGED)
+    said = merged["data"]["lead"]
+    assert said["traits"] == jane["traits"] == {"company": "New", "jobTitle": "CTO"}
+    assert said["first_touch"]["source"] == jane["first_touch"]["source"] == "ads"
+    module = stack.functions["leads"].module
+    known = module.store.lead(jane["id"])
+    assert known.due_at == timers.due_at(known, module.model, NOW + 2 * hour)
+    resent = resending.messages(module.store, module.model, module.sender, NOW, known)
+    assert merged in [message.model_dump(mode="json") for message in resent]
+
+
+def test_a_merge_is_told_of_an_objector_by_ids_alone(stack: LocalStack) -> None:
+    call(stack, "identify", userId=JANE, traits={"consent": False})
+    asks_for_a_demo(stack, userId=JOE)
+    stack.pump()
+    jane, joe = (lead(stack, email=address)["id"] for address in (JANE, JOE))
+
+    merge(stack, jane, other=joe)
+    stack.pump()
+
+    (merged,) = (m["data"] for m in stack.received if m["type"] == MERGED)
+    assert (merged["lead"]["id"], merged["merged_lead"]) == (jane, joe)
+    assert (merged["lead"]["email"], merged["lead"]["traits"]) == (None, {})
 
 
 # Who changes address

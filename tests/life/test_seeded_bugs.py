@@ -15,11 +15,12 @@ from infra.local.stack import PUBLIC_KEY
 from leadscoring import lifecycle
 from leadscoring.erasing import Erasing
 from leadscoring.interaction import from_text
-from leadscoring.lead import Change, Entry
+from leadscoring.lead import Change, Entry, Lead
+from leadscoring.model import Model
 from leadscoring.store import Store
 from tests.life import invariants as always
 from tests.life.invariants import Invariant
-from tests.life.machine import PEOPLE, USERS, Life, Mishap, live, tell
+from tests.life.machine import DEVICES, PEOPLE, USERS, Life, Mishap, live, tell
 from tests.life.world import DIES_BEFORE, World, world
 from tests.tampering import Bug, settled_before_it_is_published, unconditional, writes
 
@@ -67,6 +68,15 @@ def any_message_begins_anew() -> Bug:
     return patch("leadscoring.ledger._opt_in", broken)
 
 
+def reminded_by_timers_alone() -> Bug:
+    overdue = lifecycle.overdue
+
+    def broken(lead: Lead, now: datetime, model: Model) -> Change | None:
+        return overdue(lead, now, model) if lead.due_at and lead.due_at <= now else None
+
+    return patch.object(lifecycle, "overdue", broken)
+
+
 # The lives that show what a short hunt seldom meets
 
 
@@ -107,6 +117,22 @@ def mql_objects(life: Life) -> None:
     streams(life, PROMOTE)
     objects(life)
     streams(life, RELAY)
+
+
+def device_of_an_objector_is_joined(life: Life) -> None:
+    objects(life)
+    acts(life, DEVICES[0], "Visited")
+    life.is_identified(JANE, DEVICES[0], PUBLIC_KEY, None)
+
+
+def objector_consents_again(life: Life) -> None:
+    """Her reminder came due while she objected."""
+    life.is_keen(JANE, PUBLIC_KEY, None)
+    life.comes_to_rest()
+    objects(life)
+    life.time_passes(timedelta(hours=49))
+    life.comes_to_rest()
+    life.is_asked_for_consent(JANE, consent=True, key=PUBLIC_KEY, mishap=None)
 
 
 def relay_dies(life: Life) -> None:
@@ -218,6 +244,12 @@ TOLD: list[tuple[str, Callable[[], Bug], Invariant, Callable[[Life], None]]] = [
         mql_objects,
     ),
     (
+        "a merge says who has objected",
+        lambda: patch("leadscoring.contract.LeadMerged.without_contact", lambda merged: merged),
+        always.who_objects_is_paid_nothing_and_not_handed_over,
+        device_of_an_objector_is_joined,
+    ),
+    (
         "any message brings an erased lead back",
         any_message_begins_anew,
         always.nobody_erased_comes_back,
@@ -240,6 +272,12 @@ TOLD: list[tuple[str, Callable[[], Bug], Invariant, Callable[[Life], None]]] = [
         lambda: patch("leadscoring.store.Store.leads_in", lambda *_: iter(())),
         always.everybody_stands_where_they_should,
         stream_forgets,
+    ),
+    (
+        "only a timer reminds, and only of what is still to come",
+        reminded_by_timers_alone,
+        always.nobody_waits_for_a_reminder,
+        objector_consents_again,
     ),
 ]
 

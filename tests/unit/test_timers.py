@@ -79,6 +79,19 @@ def test_nothing_happens_before_the_timer_rings(lead: Lead) -> None:
     assert not [part for part in range(21) if happens(lead, NOW + part / 20 * last)]
 
 
+def test_a_reminder_that_is_owed_already_is_due_at_once_and_nobodys_whom_none_is_owed() -> None:
+    owed = Lead(
+        id="0" * 32, stage="mql", units=units(200, 200), stage_since=NOW - 3 * DAY, updated_at=NOW
+    )
+    assert timers.due_at(owed, MODEL, NOW) == NOW + timedelta(seconds=1)
+    for other in (
+        replace(owed, traits={"consent": False}),
+        replace(owed, overdue_cycle=1),
+        replace(owed, stage="customer"),
+    ):
+        assert timers.due_at(other, MODEL, NOW) > NOW + DAY
+
+
 def test_what_was_due_while_a_ledger_was_paid_again_is_looked_at_right_after() -> None:
     until = NOW + timedelta(minutes=5)
     lead = Lead(
