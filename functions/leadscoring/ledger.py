@@ -111,9 +111,9 @@ class Ledger:
         self._today: dict[str, int] = {}
         self._members = Membership(identities)
 
-    def entries(self, lead_id: str) -> Iterator[Entry]:
-        """Return the whole ledger of the lead and of all that became part of it."""
-        for home in self._identities.of(lead_id):
+    def entries(self, lead_id: str, at: datetime | None = None) -> Iterator[Entry]:
+        """Return the whole ledger of the lead and of all that became part of it, until `at`."""
+        for home in self._identities.of(lead_id, at):
             yield from self.entries_at(home)
 
     def holds(self, home: str, trust: Trust, message_id: str) -> bool:
