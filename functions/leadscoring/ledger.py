@@ -57,7 +57,8 @@ class Outdated(Exception):
 class Recorded:
     """How many interactions were new, seen before, and seen before with other content.
 
-    Of the new ones some are withheld by a detector; over its lead's daily most one is dropped.
+    Of the new ones some are withheld by a detector; over its lead's daily most one is dropped, and
+    so is what is past the retention.
     """
 
     stored: int = 0
@@ -65,6 +66,7 @@ class Recorded:
     conflicting: int = 0
     withheld: int = 0
     dropped: int = 0
+    past: int = 0
 
     def __add__(self, other: "Recorded") -> "Recorded":
         return Recorded(
@@ -73,6 +75,7 @@ class Recorded:
             self.conflicting + other.conflicting,
             self.withheld + other.withheld,
             self.dropped + other.dropped,
+            self.past + other.past,
         )
 
     def counts(self) -> dict[str, int]:
@@ -83,6 +86,7 @@ class Recorded:
             "Conflicting": self.conflicting,
             "Withheld": self.withheld,
             "OverDailyMost": self.dropped,
+            "PastRetention": self.past,
         }
 
 
