@@ -248,7 +248,7 @@ def summary(lead: Lead, now: datetime) -> Answer:
 
 def _details(lead: Lead, at: datetime | None = None) -> Answer:
     """Return all there is to say of the lead now, or at an instant past or future."""
-    entries, changes = list(store.ledger.entries(lead.id)), store.changes(lead.id)
+    entries, changes = list(store.ledger.entries(lead.id, at)), store.changes(lead.id)
     if at:
         lead, entries, changes = explanation.as_of(lead, entries, changes, at)
     why = explanation.explain(lead, entries, model, at or _now())
@@ -260,7 +260,7 @@ def _details(lead: Lead, at: datetime | None = None) -> Answer:
         "note": why.note,
         "withheld": why.withheld,
         "changes": changes,
-        "identities": store.identities.parts(lead.id),
+        "identities": store.identities.parts(lead.id, at),
     }
 
 

@@ -18,7 +18,7 @@ class News(StrEnum):
 
     NEW = "new"
     LATE = "late"
-    OLD = "old"  # done already, or of a lead that was erased after it
+    OLD = "old"  # done already, or of a lead that was erased after it, alone or as part of another
 
 
 type Act = Callable[[Message, News], None]
@@ -53,11 +53,20 @@ class FileInbox:
             " (id TEXT PRIMARY KEY, lead TEXT, sequence INTEGER, erased INTEGER)"
         )
         self._database.execute("CREATE INDEX IF NOT EXISTS by_lead ON done (lead)")
+        # A merged lead counts its messages for itself: only the time tells which came before.
+        self._database.execute(
+            "CREATE TABLE IF NOT EXISTS erased_with_another"
+            " (lead TEXT, until REAL, PRIMARY KEY (lead, until))"
+        )
 
     def news(self, message: Message) -> News:
         """Return what the message is to us."""
         seen = "SELECT 1 FROM done WHERE id = ?"
         if self._database.execute(seen, (message.id,)).fetchone():
+            return News.OLD
+        gone = "SELECT 1 FROM erased_with_another WHERE lead = ? AND until >= ?"
+        of_then = message.subject, message.time.timestamp()
+        if self._database.execute(gone, of_then).fetchone():
             return News.OLD
         later = "SELECT max(erased) FROM done WHERE lead = ? AND sequence > ?"
         of_lead = message.subject, message.sequence
@@ -68,6 +77,11 @@ class FileInbox:
 
     def note(self, message: Message) -> None:
         """Remember that the message is done."""
+        if isinstance(message, LeadErased):
+            until = message.time.timestamp()
+            rows = [(lead, until) for lead in message.data.merged_leads]
+            noted = "INSERT OR IGNORE INTO erased_with_another VALUES (?, ?)"
+            self._database.executemany(noted, rows)
         row = message.id, message.subject, message.sequence, isinstance(message, LeadErased)
         self._database.execute("INSERT OR IGNORE INTO done VALUES (?, ?, ?, ?)", row)
 

@@ -32,19 +32,24 @@ class TableInbox:
     def news(self, message: Message) -> News:
         """Return what the message is to us."""
         lead = self._item(message.subject)
-        if self._item(message.id) or message.sequence < int(lead.get("erased", {"N": "0"})["N"]):
+        latest, erased, until = (_number(lead, name) for name in ("latest", "erased", "until"))
+        is_gone = message.sequence < erased or message.time.timestamp() <= until
+        if is_gone or self._item(message.id):
             return News.OLD
-        latest = int(lead.get("latest", {"N": "0"})["N"])
         return News.LATE if message.sequence < latest else News.NEW
 
     def note(self, message: Message) -> None:
         """Remember that the message is done: for 30 days its id, for ever how far its lead is."""
+        self._raise(message.subject, "latest", message.sequence)
+        if isinstance(message, LeadErased):
+            self._raise(message.subject, "erased", message.sequence)
+            # A merged lead counts its messages for itself: only the time tells which came before.
+            for part in message.data.merged_leads:
+                self._raise(part, "until", message.time.timestamp())
+        # Last: should it fail before, the message comes again.
         expires_at = str(int(time.time()) + _REMEMBERED_SECONDS)
         item: Any = {"id": {"S": message.id}, "expires_at": {"N": expires_at}}
         self._dynamodb.put_item(TableName=self._table_name, Item=item)
-        self._raise("latest", message)
-        if isinstance(message, LeadErased):
-            self._raise("erased", message)
 
     def _item(self, key: str) -> dict[str, Any]:
         answer = self._dynamodb.get_item(
@@ -52,20 +57,24 @@ class TableInbox:
         )
         return dict(answer.get("Item", {}))
 
-    def _raise(self, name: str, message: Message) -> None:
-        """Note the message's sequence on its lead, unless a higher one stands there."""
+    def _raise(self, lead_id: str, name: str, value: float) -> None:
+        """Note a number on a lead, unless a higher one stands there."""
         try:
             self._dynamodb.update_item(
                 TableName=self._table_name,
-                Key={"id": {"S": message.subject}},
-                UpdateExpression="SET #name = :sequence",
-                ConditionExpression="attribute_not_exists(#name) OR #name < :sequence",
+                Key={"id": {"S": lead_id}},
+                UpdateExpression="SET #name = :value",
+                ConditionExpression="attribute_not_exists(#name) OR #name < :value",
                 ExpressionAttributeNames={"#name": name},
-                ExpressionAttributeValues={":sequence": {"N": str(message.sequence)}},
+                ExpressionAttributeValues={":value": {"N": str(value)}},
             )
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise
+
+
+def _number(item: dict[str, Any], name: str) -> float:
+    return float(item[name]["N"]) if name in item else 0.0
 
 
 inbox = TableInbox(boto3.client("dynamodb"), os.environ["INBOX_TABLE"])

@@ -12,7 +12,6 @@ from leadscoring.decay import Counter
 from leadscoring.interaction import Trust
 from leadscoring.lead import (
     Change,
-    ChangeKind,
     Entry,
     Explanation,
     Lead,
@@ -65,12 +64,11 @@ def as_of(
 ) -> tuple[Lead, list[Entry], list[Change]]:
     """Return the lead, its ledger and its changes, as far as they had arrived by an instant.
 
-    What became part of the lead after that had not arrived.
+    The entries are those of what was part of the lead by then.
     """
     every = sorted(changes, key=lambda change: change.number)
     made = [change for change in every if change.at <= instant]
-    joined_later = {c.other for c in every[len(made) :] if c.kind is ChangeKind.MERGED}
-    arrived = [e for e in entries if e.received_at <= instant and e.home not in joined_later]
+    arrived = [entry for entry in entries if entry.received_at <= instant]
     if len(made) < len(every):
         following, last = every[len(made)], made[-1] if made else None
         began = (change.seen_before for change in reversed(made) if change.seen_before is not None)

@@ -1,6 +1,7 @@
 """All that is known of a lead, for the person it is about."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from leadscoring.lead import Lead
@@ -17,7 +18,17 @@ def export(store: Store, lead: Lead) -> dict[str, Any]:
         "interactions": list(store.ledger.entries(lead.id)),
         "changes": [c for home in store.identities.of(lead.id) for c in store.changes(home)],
         "limits": store.ledger.allowances(lead.id),
+        "pending": list(_pending(store, lead)),
     }
+
+
+def _pending(store: Store, lead: Lead) -> Iterator[dict[str, Any]]:
+    """Return the messages still to be published, but for the links by which sales decides."""
+    for home in store.identities.of(lead.id):
+        for text in store.pending_of(home):
+            message = json.loads(text)
+            message["data"].pop("decide", None)
+            yield message
 
 
 def _traits(store: Store, lead: Lead) -> dict[str, dict[str, Any]]:

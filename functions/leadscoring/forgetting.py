@@ -40,7 +40,11 @@ REMAINS: Mapping[str, Remainder] = {
     "subscribers": Remainder(
         "messages that were published before; `mqlambda.lead.erased.v1` asks to forget them", None
     ),
-    "logs": Remainder("nothing personal: the lead's id at most", None),
+    "logs": Remainder(
+        "nothing personal: the lead's id at most, for as many days as the stack's parameter "
+        "`LogRetentionDays` says",
+        None,
+    ),
 }
 
 

@@ -124,12 +124,15 @@ def thank(offer: Offer, lead: Lead) -> Answer:
 
 
 def too_late(lead: Lead, status: int) -> Answer:
-    """Say where the lead stands that can't be decided on by this link any more."""
+    """Say where the lead stands that can't be decided on by this link any more.
+
+    That need not be anybody's decision: it may have cooled, or been joined into another cycle.
+    """
     since = f" since {lead.stage_since:%-d %B %Y, %H:%M} UTC" if lead.stage_since else ""
-    text = (
-        f"Lead {lead.id[:8]} is {lead.stage}{since}, in cycle {lead.cycle}.\nNothing was changed."
-    )
-    return answers.page(status, "Already decided.", text, HEADERS)
+    waits = ", and waits for a decision. Please look for a newer message about it"
+    stands = f"is {lead.stage}{since}, in cycle {lead.cycle}{waits if lead.stage == MQL else ''}"
+    text = f"Lead {lead.id[:8]} {stands}.\nNothing was changed."
+    return answers.page(status, "This link is out of date.", text, HEADERS)
 
 
 def nowhere() -> Answer:

@@ -69,25 +69,29 @@ class Identities:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def of(self, lead_id: str) -> list[str]:
-        """Return the ids of all that became part of this lead, itself first."""
-        return [lead_id, *(part.id for part in self.parts(lead_id))]
+    def of(self, lead_id: str, at: datetime | None = None) -> list[str]:
+        """Return the ids of all that became part of this lead, by an instant or ever, itself first.
 
-    def parts(self, lead_id: str) -> list[Part]:
-        """Return what became part of this lead, and what had become part of that."""
-        found = self._parts(lead_id)
+        What was taken out of it again since then is not among them.
+        """
+        return [lead_id, *(part.id for part in self.parts(lead_id, at))]
+
+    def parts(self, lead_id: str, at: datetime | None = None) -> list[Part]:
+        """Return what became part of this lead, by an instant or ever, and what of that."""
+        found = self._parts(lead_id, at)
         for part in found:
-            found += self._parts(part.id)
+            found += self._parts(part.id, at)
         return found
 
-    def _parts(self, lead_id: str) -> list[Part]:
+    def _parts(self, lead_id: str, at: datetime | None) -> list[Part]:
         merged = self._table.query(
             "pk = :pk AND begins_with(sk, :sk)", {":pk": f"LEAD#{lead_id}", ":sk": "IDENTITY#"}
         )
-        return [
+        parts = (
             Part(item["sk"].removeprefix("IDENTITY#"), from_text(item["merged_at"]), item["who"])
             for item in merged
-        ]
+        )
+        return [part for part in parts if at is None or part.merged_at <= at]
 
     def whole_id(self, lead_id: str) -> str:
         """Return the id of the lead that this one is a part of now, its own if of none."""

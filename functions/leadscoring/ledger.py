@@ -57,7 +57,8 @@ class Outdated(Exception):
 class Recorded:
     """How many interactions were new, seen before, and seen before with other content.
 
-    Of the new ones some are withheld by a detector; over its lead's daily most one is dropped.
+    Of the new ones some are withheld by a detector; over its lead's daily most one is dropped, and
+    so is what is past the retention.
     """
 
     stored: int = 0
@@ -65,6 +66,7 @@ class Recorded:
     conflicting: int = 0
     withheld: int = 0
     dropped: int = 0
+    past: int = 0
 
     def __add__(self, other: "Recorded") -> "Recorded":
         return Recorded(
@@ -73,6 +75,7 @@ class Recorded:
             self.conflicting + other.conflicting,
             self.withheld + other.withheld,
             self.dropped + other.dropped,
+            self.past + other.past,
         )
 
     def counts(self) -> dict[str, int]:
@@ -83,6 +86,7 @@ class Recorded:
             "Conflicting": self.conflicting,
             "Withheld": self.withheld,
             "OverDailyMost": self.dropped,
+            "PastRetention": self.past,
         }
 
 
@@ -111,9 +115,9 @@ class Ledger:
         self._today: dict[str, int] = {}
         self._members = Membership(identities)
 
-    def entries(self, lead_id: str) -> Iterator[Entry]:
-        """Return the whole ledger of the lead and of all that became part of it."""
-        for home in self._identities.of(lead_id):
+    def entries(self, lead_id: str, at: datetime | None = None) -> Iterator[Entry]:
+        """Return the whole ledger of the lead and of all that became part of it, until `at`."""
+        for home in self._identities.of(lead_id, at):
             yield from self.entries_at(home)
 
     def holds(self, home: str, trust: Trust, message_id: str) -> bool:

@@ -5,11 +5,12 @@ Here detectors withhold what they doubt, and confirmations overrule what waits f
 
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import timedelta
 
 from leadscoring import confirmation
 from leadscoring.bots import Detectors
 from leadscoring.contract import Sender
-from leadscoring.interaction import Interaction
+from leadscoring.interaction import Interaction, Trust
 from leadscoring.joining import Joiner
 from leadscoring.keys import Keys
 from leadscoring.ledger import Recorded
@@ -25,6 +26,7 @@ class Recorder:
         self._store = store
         self._joiner = Joiner(store, model, sender)
         self._model = model
+        self._retention = timedelta(days=model.retention_days)
         self._detectors = Detectors(model)
 
     def record(
@@ -32,15 +34,16 @@ class Recorder:
     ) -> Recorded:
         """Enter each interaction into its lead's ledger once, each lead's in one go.
 
-        `request` is the one that brought them, if one did.
+        What a server says of a time before the retention is dropped. `request` is the one that brought them, if one did.
 
         Raises:
             Busy: some may not be entered yet; repeat the whole call.
         """
         sender = (request.agent, request.address) if request else ()
         judged = self._detectors.judge(interactions, *sender)
-        new = [act for act in judged if not self._was_anonymous(act, keys)]
-        done = Recorded(duplicates=len(judged) - len(new))
+        kept = [act for act in judged if not self._is_past(act)]
+        new = [act for act in kept if not self._was_anonymous(act, keys)]
+        done = Recorded(past=len(judged) - len(kept), duplicates=len(kept) - len(new))
         for lead_id, mine in by_lead(new, keys).items():
             done += self._store.ledger.record(lead_id, mine, self._model)
             # Not only of what is new: a repeat heals what a crash left between the two writes.
@@ -49,6 +52,11 @@ class Recorder:
             for act in mine:
                 self._joiner.join_all(act, keys)
         return done
+
+    def _is_past(self, act: Interaction) -> bool:
+        """Tell whether a server may have told of it long ago: carried, no repeat is known."""
+        oldest = act.received_at - self._retention
+        return act.trust is not Trust.PUBLIC and act.occurred_at <= oldest
 
     def _was_anonymous(self, act: Interaction, keys: Keys) -> bool:
         """Tell whether it was entered before its sender knew whose it is."""

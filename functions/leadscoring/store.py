@@ -326,6 +326,13 @@ class Store:
         item = self._table.get(f"LEAD#{key.lead_id}", numbered("OUTBOX", key.number))
         return None if item is None else Pending(item["message"], "needs_consent" in item)
 
+    def pending_of(self, lead_id: str) -> Iterator[str]:
+        """Return all messages of one identity that are still to be published."""
+        for item in self._table.query(
+            "pk = :pk AND begins_with(sk, :sk)", {":pk": f"LEAD#{lead_id}", ":sk": "OUTBOX#"}
+        ):
+            yield item["message"]
+
     def settle(self, key: OutboxKey, message_id: str, now: datetime) -> None:
         """Note on the change when and as what it was published, and delete the outbox item."""
         self._empty(key, message_id, {"published_at": to_text(now)})

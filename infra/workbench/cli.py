@@ -628,7 +628,7 @@ def listen(
 def resend(
     ctx: typer.Context,
     *,
-    since: Annotated[str, typer.Option(help="What was published for changes from then on.")],
+    since: Annotated[str, typer.Option(help="What was published from then on.")],
     lead: Annotated[
         str | None, typer.Option(metavar="WHO", help="Of this lead alone: named as in `explain`.")
     ] = None,
@@ -639,7 +639,8 @@ def resend(
     """Publish again what was published, for subscribers that lost it.
 
     The messages are made from the ledger, under the same ids, times and types: subscribers that
-    have them recognise them. Without --lead this reads the whole table once.
+    have them recognise them. An erasure counts as of when it was asked for. Without --lead this
+    reads the whole table twice.
     """
     workbench: Workbench = ctx.obj
     connection = workbench.connection()
@@ -649,7 +650,7 @@ def resend(
         Model.load(MODEL_FILE),
         connection.sender(),
         _instant(since) or _now(),
-        explaining.find(store, lead) if lead else None,
+        explaining.find(store, lead, even_erased=True) if lead else None,
     )
     counts: collections.Counter[str] = collections.Counter()
     with workbench.counting("messages") as count:

@@ -73,7 +73,7 @@ def correct(
         Backward: a newer model has paid an entry.
     """
     outcome = Outcome()
-    for lead in (correction.lead,) if correction.lead else leads_of(store):
+    for lead in (correction.lead,) if correction.lead else leads_of(store.leads):
         entries = list(store.ledger.entries(lead.id))
         wrong = [entry for entry in entries if correction.concerns(entry)]
         effect = _effect(lead, entries, correction, model, now())

@@ -40,7 +40,7 @@ def explain(
 
     `anew` pays the ledger by this model from its beginning, as if there had been no other.
     """
-    entries, changes = list(store.ledger.entries(lead.id)), store.changes(lead.id)
+    entries, changes = list(store.ledger.entries(lead.id, at)), store.changes(lead.id)
     if anew:
         entries = scoring.repay(entries, model)
     if at:

@@ -86,6 +86,7 @@ class Export(TypedDict):
     interactions: list[Entry]
     changes: list[Change]
     limits: dict[str, float]
+    pending: list[dict[str, Any]]
 
 
 def document() -> Json:

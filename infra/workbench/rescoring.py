@@ -15,7 +15,7 @@ from leadscoring import lifecycle, scoring
 from leadscoring.lead import Change, Entry, Lead
 from leadscoring.model import MQL, Model
 from leadscoring.store import Store
-from leadscoring.table import Refused
+from leadscoring.table import Page, Refused
 
 # While a lead is paid again nobody decides on it; so long at most, should we not come back.
 HELD = timedelta(minutes=5)
@@ -177,11 +177,11 @@ def _effects(
             return
 
 
-def leads_of(store: Store) -> Iterator[Lead]:
-    """Return all leads, reading the whole table once."""
+def leads_of(read: Callable[[int, str | None], Page[Lead]]) -> Iterator[Lead]:
+    """Return all leads that are read page by page, through the whole table once."""
     cursor = None
     while True:
-        page = store.leads(ITEMS_A_PAGE, cursor)
+        page = read(ITEMS_A_PAGE, cursor)
         yield from page.items
         if (cursor := page.next) is None:
             return

@@ -363,6 +363,24 @@ def test_before_a_lead_was_there_it_had_done_nothing(stack: LocalStack) -> None:
     assert before["updated_at"] is None
 
 
+def test_before_a_lead_was_joined_it_had_nothing_of_the_other_nor_of_what_was_part_of_that(
+    stack: LocalStack,
+) -> None:
+    whole, part, part_of_it = (f"{name}@joined.example" for name in ("whole", "part", "part-of-it"))
+    for email in (whole, part, part_of_it):
+        post(stack, email, "campaign", at=NOON)
+    for days, into, other in ((1, part, part_of_it), (2, whole, part)):
+        with clock_at(NOON + days * DAY):
+            path = f"/leads/{lead(stack, email=into)['id']}/merges"
+            assert stack.request("POST", path, {"email": other, "reason": "one"}).status == 200
+    lead_id = lead(stack, email=whole)["id"]
+
+    had = {days: as_of(stack, lead_id, to_text(NOON + days * DAY)) for days in (1, 1.5, 2)}
+
+    assert [then["interactions"] for then in had.values()] == [1, 1, 3]
+    assert [len(then["identities"]) for then in had.values()] == [0, 0, 2]
+
+
 def test_the_future_is_told_as_it_comes_if_nothing_happens(stack: LocalStack) -> None:
     email = "future@example.com"
     post(stack, email, "campaign", "anniversary", at=NOON)

@@ -1,6 +1,7 @@
 """The right to be forgotten: what is erased is gone, wherever a crash stops it, and stays so."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -371,7 +372,7 @@ def test_an_export_holds_all_of_a_lead_and_nothing_of_anybody_else(stack: LocalS
     with clock_at(NOON):
         live(stack)
         call(stack, "identify", userId=JOE, traits={"company": "Somebody Else"})
-        stack.pump()
+        stack.functions["promote"]({"Records": stack.stream.read()})
         jane = lead(stack, email=JANE)
         answer = stack.request("GET", f"/leads/{jane['id']}/export")
 
@@ -393,6 +394,15 @@ def test_an_export_holds_all_of_a_lead_and_nothing_of_anybody_else(stack: LocalS
     assert len(export["changes"]) == kinds.count("CHANGE")
     assert len(export["limits"]) == len({i["sk"]["S"] for i in mine if "LIMIT#" in i["sk"]["S"]})
     assert export["lead"]["first_touch"] is None
+    waiting = [json.loads(item["message"]["S"]) for item in mine if "message" in item]
+    assert {message["type"].split(".")[2] for message in waiting} >= {"merged", "promoted"}
+    # Whom sales decides on is not whom it gives the means to.
+    assert any(message["data"].pop("decide", None) for message in waiting)
+    assert sorted(export["pending"], key=_id) == sorted(waiting, key=_id)
+
+
+def _id(message: dict[str, Any]) -> str:
+    return str(message["id"])
 
 
 def test_the_receipt_says_of_each_place_what_the_template_says(stack: LocalStack) -> None:
@@ -403,5 +413,8 @@ def test_the_receipt_says_of_each_place_what_the_template_says(stack: LocalStack
     assert f"ExpirationInDays: {remains['failure_bucket']['days']}" in data
     spooled = timedelta(days=remains["spool"]["days"])
     assert f"MessageRetentionPeriod: {spooled.total_seconds():.0f}" in data
+    parameters = (Path(__file__).parents[2] / "template.yaml").read_text(encoding="utf-8")
+    (named,) = re.findall(r"`(\w+)`", remains["logs"]["holds"])
+    assert parameters.count(f"RetentionInDays: !Ref {named}") == len(stack.functions)
     # DynamoDB keeps a stream for a day, and backups of every second for 35.
     assert (remains["stream"]["days"], remains["backups"]["days"]) == (1, 35)

@@ -326,9 +326,9 @@ def test_who_comes_too_late_is_told_what_the_lead_is(stack: LocalStack, email: s
     pressed(stack, found["accept"])
 
     late = pressed(stack, found["reject"], reason="too late")
-    assert (late.status, title(late)) == (409, "Already decided.")
+    assert (late.status, title(late)) == (409, "This link is out of date.")
     assert b"is sql since 2 March 2026" in late.body
-    assert title(opened(stack, found["reject"])) == "Already decided."
+    assert title(opened(stack, found["reject"])) == "This link is out of date."
     assert seen(stack, email)["stage"] == "sql"
 
 
@@ -340,10 +340,30 @@ def test_a_link_is_good_in_its_own_cycle_alone(stack: LocalStack, email: str) ->
     assert (again["stage"], again["cycle"]) == ("mql", 2)
 
     for path in first.values():
-        assert title(opened(stack, path, days=15)) == "Already decided."
+        assert title(opened(stack, path, days=15)) == "This link is out of date."
         assert pressed(stack, path, days=15, reason="old").status == 409
     assert seen(stack, email, days=15)["stage"] == "mql"
     assert pressed(stack, links(stack, email)["accept"], days=15).status == 200
+
+
+def test_of_a_lead_that_was_joined_into_another_cycle_nobody_is_said_to_have_decided(
+    stack: LocalStack, email: str
+) -> None:
+    other = next(people)
+    mql(stack, email)
+    path = links(stack, email)["accept"]
+    mql(stack, other)
+    decide(stack, other, REJECTED)
+    with clock_at(NOON):
+        merges = f"/leads/{lead(stack, email=email)['id']}/merges"
+        stack.request("POST", merges, {"email": other, "reason": "one person"})
+    joined = seen(stack, email)
+    assert (joined["stage"], joined["cycle"]) == ("mql", 2)
+
+    page = opened(stack, path)
+    assert title(page) == "This link is out of date."
+    assert b"in cycle 2, and waits for a decision" in page.body
+    assert b"look for a newer message" in page.body
 
 
 def test_the_reminders_links_are_the_same_decision(stack: LocalStack, email: str) -> None:

@@ -95,6 +95,25 @@ def test_old_entries_are_carried_into_sums_and_the_counters_stay_equal_to_the_le
     assert is_exact(stack, JANE, later)
 
 
+def test_what_a_server_repeats_after_retention_was_counted_long_ago(stack: LocalStack) -> None:
+    demo = {"userId": JANE, "event": "Demo Requested", "messageId": "m-1", "key": SECRET_KEY}
+    last = NOON + RETENTION - DAY
+    for at in (NOON, last):
+        with clock_at(at):
+            assert call(stack, "track", **demo | {"messageId": f"{at}"}, timestamp=f"{at}") == 200
+    sweep(stack, ring := NOON + RETENTION + DAY)
+    assert {entry["carries"] for entry in ledger_of(stack)} == {0, 1}
+    before = lead(stack, email=JANE)
+
+    with clock_at(ring + DAY):
+        for at in (NOON, last):
+            assert call(stack, "track", **demo | {"messageId": f"{at}"}, timestamp=f"{at}") == 200
+
+    assert lead(stack, email=JANE)["interactions"] == before["interactions"] == 2
+    assert (stack.metrics["PastRetention"], stack.metrics["Duplicates"]) == (1, 1)
+    assert is_exact(stack, JANE, ring + DAY)
+
+
 def ledger_of(stack: LocalStack) -> list[Any]:
     jane, found, cursor = lead(stack, email=JANE)["id"], [], ""
     while cursor is not None:

@@ -379,6 +379,22 @@ def test_a_function_behind_the_topic_has_all_of_it_delivered_again(function: Any
     assert len(posts) == 1
 
 
+def test_nothing_follows_of_a_lead_that_was_erased_as_part_of_another(
+    inbox: FileInbox, function: Any
+) -> None:
+    module, _ = function
+
+    def told(number: int, since_erasure: timedelta) -> Message:
+        said = {"subject": written.VISITOR, "time": ERASED.time + since_erasure}
+        return PROMOTED.model_copy(update={"id": f"{written.VISITOR}:{number}", **said})
+
+    for each in (inbox, module.inbox):
+        each.note(ERASED)
+        # Its numbers are its own: a higher one than the erasure's may be of long before.
+        assert each.news(told(9, timedelta(0))) is News.OLD
+        assert each.news(told(2, timedelta(milliseconds=1))) is News.NEW
+
+
 # The endpoint
 
 

@@ -15,7 +15,8 @@ from tests.flow.asking import lead, ledger
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 LATER = NOON + timedelta(minutes=5)
-PUBLIC_DAYS, RETENTION_DAYS = 30, 730
+PUBLIC_DAYS = 30
+RETAINED = NOON - timedelta(days=730) + timedelta(milliseconds=1)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def occurred(stack: LocalStack, email: str) -> datetime:
         ("2027-03-02T12:00:00Z", PUBLIC_KEY, NOON),
         ("2027-03-02T12:00:00Z", SECRET_KEY, NOON),
         ("1970-01-01T00:00:00Z", PUBLIC_KEY, NOON - timedelta(days=PUBLIC_DAYS)),
-        ("1970-01-01T00:00:00Z", SECRET_KEY, NOON - timedelta(days=RETENTION_DAYS)),
+        ("2024-03-02T12:00:00.001Z", SECRET_KEY, RETAINED),
         ("2025-12-24T18:00:00Z", PUBLIC_KEY, NOON - timedelta(days=PUBLIC_DAYS)),
         ("2025-12-24T18:00:00Z", SECRET_KEY, datetime(2025, 12, 24, 18, tzinfo=UTC)),
         ("2026-03-01T08:30:00.123456Z", PUBLIC_KEY, datetime(2026, 3, 1, 8, 30, 0, 123_000, UTC)),
@@ -59,6 +60,16 @@ def test_a_stated_time_is_believed_within_what_the_door_allows(
     email = f"{stated}.{key}@example.com".replace(":", "-")
     track(stack, email, key=key, timestamp=stated)
     assert occurred(stack, email) == believed
+
+
+def test_what_a_server_says_of_before_the_retention_is_acknowledged_and_dropped(
+    stack: LocalStack,
+) -> None:
+    email, before = "long.ago@example.com", stack.metrics["PastRetention"]
+    for stated in ("1970-01-01T00:00:00Z", "2024-03-02T12:00:00Z"):
+        track(stack, email, key=SECRET_KEY, timestamp=stated)
+    assert stack.request("POST", "/leads/find", {"email": email}).status == 404
+    assert stack.metrics["PastRetention"] - before == 2
 
 
 @pytest.mark.parametrize("call", ["track", "batch"])

@@ -137,8 +137,8 @@ def test_what_a_lead_tells_during_a_correction_is_not_forgotten(
     act(stack, JANE, "page", minutes=2, context={"traits": {"company": "Bots"}})
     read, reads = Ledger.entries, count()
 
-    def entries(ledger: Ledger, lead_id: str) -> Iterator[Entry]:
-        yield from read(ledger, lead_id)
+    def entries(ledger: Ledger, *asked: Any) -> Iterator[Entry]:
+        yield from read(ledger, *asked)
         if next(reads) == 1:
             act(stack, JANE, "page", minutes=3, context={"traits": {"company": "ACME Inc."}})
 

@@ -18,6 +18,7 @@ from leadscoring import settings
 from leadscoring.contract import from_sns
 from leadscoring.publisher import Publisher
 from tests.flow.acts import ACTS, send
+from tests.flow.asking import lead
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 JANE, JOE = "jane@example.com", "joe@example.com"
@@ -168,13 +169,64 @@ def test_listening_ends_by_ctrl_c_and_leaves_nothing_behind(
 # resend
 
 
+def again(stack: LocalStack, since: datetime) -> dict[str, Any]:
+    """Return what is resent, by its ids."""
+    promote = stack.functions["promote"].module
+    made = resending.messages(promote.store, promote.model, promote.promoter._sender, since)
+    return {message.id: message.model_dump(mode="json") for message in made}
+
+
+def by_id(received: list[dict[str, Any]]) -> dict[str, Any]:
+    return {message["id"]: message for message in received}
+
+
 def test_messages_made_again_are_those_that_were_published(stack: LocalStack) -> None:
     people(stack)
-    promote = stack.functions["promote"].module
-    again = resending.messages(promote.store, promote.model, promote.promoter._sender, NOON)
-    told = {message["id"]: message for message in stack.received}
-    assert {message.id: message.model_dump(mode="json") for message in again} == told
+    assert again(stack, NOON) == by_id(stack.received)
     assert len({message["type"] for message in stack.received}) == 3
+
+
+def test_a_joined_lead_has_resent_to_it_what_each_of_its_parts_was_told(stack: LocalStack) -> None:
+    people(stack)
+    acts(stack, NOON + timedelta(days=5), "demo", userId=(ida := "ida@example.com"))
+    for days, into, other in ((6, JOE, JANE), (7, ida, JOE)):
+        with clock_at(NOON + timedelta(days=days)):
+            path = f"/leads/{lead(stack, email=into)['id']}/merges"
+            stack.request("POST", path, {"email": other, "reason": "one person"})
+            stack.pump()
+    made = again(stack, NOON)
+    assert made == by_id(stack.received)
+    assert [each["time"] for each in made.values()] == sorted(m["time"] for m in stack.received)
+
+
+def test_what_was_published_late_is_resent_as_of_then(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as outage, clock_at(NOON):
+        outage.setattr(Publisher, "publish", _fail)
+        act(stack, JANE, "demo")
+    with clock_at(NOON + timedelta(days=1)):
+        for schedule in stack.template.schedules:
+            stack.run_schedule(schedule)
+        stack.pump()
+    assert again(stack, NOON + timedelta(hours=23)) == by_id(stack.received)
+    assert len(stack.received) == 1
+
+
+def test_an_erasure_is_resent_for_its_tombstone_says_of_whom(stack: LocalStack, run: Run) -> None:
+    people(stack)
+    with clock_at(NOON + timedelta(days=5)):
+        for name in (JANE, JOE):
+            stack.request("POST", "/leads/erase", {"email": name})
+            stack.pump()
+    told = {m["id"]: m for m in stack.received if m["type"] == "mqlambda.lead.erased.v1"}
+    assert [len(each["data"]["merged_leads"]) for each in told.values()] == [1, 0]
+    assert again(stack, NOON) == told
+    assert again(stack, NOON + timedelta(days=6)) == {}
+    before = len(stack.received)
+    assert run("resend", "--since", "2026-01-01", "--lead", JANE).exit_code == 0
+    stack._receive()
+    assert stack.received[before:] == [next(iter(told.values()))]
 
 
 def test_resending_since_an_instant_tells_subscribers_what_they_have(
