@@ -34,7 +34,8 @@ class Recorder:
     ) -> Recorded:
         """Enter each interaction into its lead's ledger once, each lead's in one go.
 
-        What a server says of a time before the retention is dropped. `request` is the one that brought them, if one did.
+        What a server says of a time before the retention is dropped. `request` is the one that
+        brought them, if one did.
 
         Raises:
             Busy: some may not be entered yet; repeat the whole call.
