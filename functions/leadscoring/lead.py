@@ -172,6 +172,15 @@ class Change:
     other: str | None = None
 
 
+def counted_from(at: datetime) -> int:
+    """Return after which number the changes of a lead are counted that begins at this instant.
+
+    Seconds since 1970: who was forgotten without a trace may come back under the same id, when no
+    number is left to go on from. By then more seconds have passed than it ever had changes.
+    """
+    return int(at.timestamp())
+
+
 @dataclass(frozen=True, slots=True)
 class DimensionScore:
     """A dimension's points at an instant, before and after its floor of 0 and its cap."""
