@@ -6,6 +6,7 @@ its erasure: one that comes late can't take anything of a lead that has begun an
 one lets go of the tombstone, and of the outbox item by which the erasure is found again.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -15,7 +16,7 @@ from leadscoring import items
 from leadscoring.identities import Identities
 from leadscoring.items import numbered
 from leadscoring.lead import Lead
-from leadscoring.table import Action, Refused, Table, Words
+from leadscoring.table import Action, Item, Refused, Table, Words
 
 # A step is one transaction, which takes 100 actions: one asks for the tombstone, and a name is two.
 _NAMES_A_STEP = 49
@@ -77,7 +78,7 @@ class Erasing:
         """
         key, words = items.lead_key(lead_id), Words()
         still = f"erasing = {words.value(number)}"
-        if self._leaves_nothing(lead_id):
+        if "leaves_nothing" in self._tombstone(lead_id):
             over = self._table.delete(key, still, words)
         else:
             over = self._table.update(key, still, words, remove=["erasing"])
@@ -92,16 +93,31 @@ class Erasing:
 
     def _steps(self, lead_id: str, number: int) -> Iterator[Sequence[Action]]:
         """Return what is to be done, each step's actions: outbox, ledger, other names."""
-        homes = self._identities.of(lead_id)
-        itself = _outbox(lead_id, number)
-        for prefix in ("OUTBOX#", ""):
-            found = (key for home in homes for key in self._beside(home, prefix) if key != itself)
-            for keys in batched(found, _ITEMS_A_STEP, strict=False):
-                yield [self._table.delete(key) for key in keys]
+        homes, tombstone = self._identities.of(lead_id), self._tombstone(lead_id)
         # Backwards: a name is found by the one that it is a name of.
-        take = self._drop if self._leaves_nothing(lead_id) else self._bare
-        for names in batched(reversed(homes[1:]), _NAMES_A_STEP, strict=False):
-            yield [action for name in names for action in take(name)]
+        names = homes[:0:-1]
+        erased_at = tombstone.get("erased_at", "")
+        left = self._not_bare(names, erased_at)
+        if left == names:  # else these steps were taken before
+            itself = _outbox(lead_id, number)
+            for prefix in ("OUTBOX#", ""):
+                beside = (key for home in homes for key in self._beside(home, prefix))
+                found = (key for key in beside if key != itself)
+                for keys in batched(found, _ITEMS_A_STEP, strict=False):
+                    yield [self._table.delete(key) for key in keys]
+        drops = "leaves_nothing" in tombstone
+        for some in batched(left, _NAMES_A_STEP, strict=False):
+            taken = (self._drop(name) if drops else self._bare(name, erased_at) for name in some)
+            yield [action for actions in taken for action in actions]
+
+    def _not_bare(self, names: list[str], erased_at: str) -> list[str]:
+        """Return which of these names are still to be bared: the last ones, in few reads."""
+
+        def is_left(name: str) -> int:
+            item = self._table.get(*items.lead_key(name)) or {}
+            return item.get("last_erased_at") != erased_at
+
+        return names[bisect_left(names, 1, key=is_left) :]
 
     def _beside(self, home: str, prefix: str) -> Iterator[tuple[str, str]]:
         """Return the keys of what stands beside a lead's own item and its names."""
@@ -112,10 +128,10 @@ class Erasing:
             if item["sk"] != "LEAD" and not item["sk"].startswith("IDENTITY#"):
                 yield item["pk"], item["sk"]
 
-    def _bare(self, name: str) -> Iterator[Action]:
+    def _bare(self, name: str, erased_at: str) -> Iterator[Action]:
         """Leave of a name only what it is a name of: it goes on refusing what comes late."""
         if item := self._table.get(*items.lead_key(name)):
-            yield self._table.put(items.stub(item))
+            yield self._table.put(items.stub(item, erased_at))
 
     def _drop(self, name: str) -> Iterator[Action]:
         """Let nothing be left of a name, unless it has come back meanwhile as a lead of its own."""
@@ -126,9 +142,8 @@ class Erasing:
             yield self._table.delete(items.lead_key(name), part, words)
             yield self._table.delete((f"LEAD#{into}", f"IDENTITY#{name}"))
 
-    def _leaves_nothing(self, lead_id: str) -> bool:
-        item = self._table.get(*items.lead_key(lead_id)) or {}
-        return "leaves_nothing" in item
+    def _tombstone(self, lead_id: str) -> Item:
+        return self._table.get(*items.lead_key(lead_id)) or {}
 
 
 def _outbox(lead_id: str, number: int) -> tuple[str, str]:

@@ -76,7 +76,7 @@ def as_of(
             lead,
             stage=following.from_stage,
             cycle=last.cycle if last else 1,
-            changes=len(made),
+            changes=following.number - 1,
             stage_since=last.at if last else None,
             gate=last.gate if last else None,
             seen_before=next(began, {}),

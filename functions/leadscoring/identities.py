@@ -11,7 +11,7 @@ from typing import Any
 
 from leadscoring import items, scoring
 from leadscoring.interaction import from_text, to_text
-from leadscoring.lead import Change, Lead
+from leadscoring.lead import Change, Lead, counted_from
 from leadscoring.scoring import Claims
 from leadscoring.table import Action, Item, Refused, Table, Words
 
@@ -166,6 +166,7 @@ class Identities:
             "pk": f"LEAD#{other_id}",
             "sk": "LEAD",
             "revision": 1,
+            "changes": counted_from(at),
             "merged_into": lead.id,
             "merged_at": to_text(at),
         }

@@ -225,14 +225,16 @@ def tombstone(item: Item, at: datetime, *, leaves_nothing: bool) -> Item:
         "revision": item["revision"] + 1,
         "changes": number,
         "erased_at": to_text(at),
+        "last_erased_at": to_text(at),
         "erasing": number,
         **({"leaves_nothing": True} if leaves_nothing else {}),
     }
 
 
-def stub(item: Item) -> Item:
-    """Return what stays of an erased lead's other name: which lead it is a name of."""
-    return {name: item[name] for name in _OF_A_STUB & item.keys()}
+def stub(item: Item, erased_at: str) -> Item:
+    """Return what stays of an erased lead's other name: of which lead, and since when."""
+    kept = {name: item[name] for name in _OF_A_STUB & item.keys()}
+    return {**kept, "last_erased_at": erased_at}
 
 
 def _shard(lead_id: str) -> str:
@@ -292,6 +294,7 @@ def lead(item: Item) -> Lead:
         erasing=int(item["erasing"]) if "erasing" in item else None,
         leaves_nothing=item.get("leaves_nothing", False),
         generation_started_at=_instant(item.get("generation_started_at")),
+        last_erased_at=_instant(item.get("last_erased_at")),
     )
 
 

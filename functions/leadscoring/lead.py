@@ -32,7 +32,9 @@ class Lead:
     What was merged into another lead, or erased, is no lead any more; what was taken out of one
     again stays so. `identities` became part of it; `partings` says how often any was taken out.
     `since` is the end of the day that its ledger reaches back to. While it is erased, `erasing` is
-    the number of that, and `leaves_nothing` says that no tombstone stays.
+    the number of that, and `leaves_nothing` says that no tombstone stays. What it did before
+    `generation_started_at` came too late; at `last_erased_at` it was erased itself, or as a part of
+    another lead, whatever became of it since.
     """
 
     id: str
@@ -63,6 +65,7 @@ class Lead:
     erasing: int | None = None
     leaves_nothing: bool = False
     generation_started_at: datetime | None = None
+    last_erased_at: datetime | None = None
 
     @property
     def is_one(self) -> bool:
@@ -170,6 +173,15 @@ class Change:
     kind: ChangeKind = ChangeKind.STAGE
     request_id: str | None = None
     other: str | None = None
+
+
+def counted_from(at: datetime) -> int:
+    """Return after which number the changes of a lead are counted that begins at this instant.
+
+    Seconds since 1970: who was forgotten without a trace may come back under the same id, when no
+    number is left to go on from. By then more seconds have passed than it ever had changes.
+    """
+    return int(at.timestamp())
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from leadscoring import items, scoring
 from leadscoring.daily import DailyMost
 from leadscoring.identities import Identities
 from leadscoring.interaction import Interaction, Trust, to_text
-from leadscoring.lead import CONSENT, Entry, Lead
+from leadscoring.lead import CONSENT, Entry, Lead, counted_from
 from leadscoring.limits import Allowance, Tally
 from leadscoring.membership import Membership
 from leadscoring.model import Model
@@ -325,7 +325,12 @@ class Ledger:
         received_at = max(entry.received_at for entry in entries)
         forgotten_at = received_at + timedelta(days=model.retention_days)
         since = items.day(min(entry.received_at for entry in entries))
-        once = {"stage": model.first_stage, "since": since, **items.timer(lead_id, forgotten_at)}
+        once = {
+            "stage": model.first_stage,
+            "changes": counted_from(received_at),
+            "since": since,
+            **items.timer(lead_id, forgotten_at),
+        }
         if email:
             once["email"] = email
         oldest = words.value(to_text(min(entry.occurred_at for entry in entries)))

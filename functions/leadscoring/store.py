@@ -201,9 +201,8 @@ class Store:
         return Page([items.lead(item) for item in found], following)
 
     def forgotten(self, limit: int, cursor: str | None = None) -> Page[Lead]:
-        """Read on likewise; return those that are erased, or were before they began anew."""
-        were = "(attribute_exists(erased_at) OR attribute_exists(generation_started_at))"
-        condition = f"{_LEAD} AND {were}"
+        """Read on likewise; return all that ever were erased, parts of other leads too."""
+        condition = "sk = :sk AND attribute_exists(last_erased_at)"
         found, following = self._table.scan_page(condition, {":sk": "LEAD"}, limit, cursor)
         return Page([items.lead(item) for item in found], following)
 

@@ -16,7 +16,15 @@ from leadscoring import explanation
 from leadscoring.contract import DecisionLinks, Message, Sender
 from leadscoring.decay import Counter
 from leadscoring.interaction import Identity, IdentityKind, Trust, to_text
-from leadscoring.lead import Change, ChangeKind, Entry, Explanation, Lead, Payment
+from leadscoring.lead import (
+    Change,
+    ChangeKind,
+    Entry,
+    Explanation,
+    Lead,
+    Payment,
+    counted_from,
+)
 from leadscoring.model import Model
 
 MESSAGES = Path(__file__).parents[2] / "events" / "messages"
@@ -87,7 +95,7 @@ def examples() -> list[Message]:
         sender.merge(
             _change(5, "mql", "mql", "the same person", kind=ChangeKind.MERGED, other=VISITOR), mql
         ),
-        sender.erasure(JANE.id, 6, NOW, [VISITOR]),
+        sender.erasure(JANE.id, _number(6), NOW, [VISITOR]),
     ]
 
 
@@ -113,6 +121,10 @@ def _explanation(lead: Lead) -> Explanation:
     return explanation.explain(lead, entries, MODEL, NOW)
 
 
+def _number(change: int) -> int:
+    return counted_from(PAST) + change
+
+
 def _change(
     number: int,
     before: str,
@@ -124,7 +136,7 @@ def _change(
 ) -> Change:
     return Change(
         lead_id=JANE.id,
-        number=number,
+        number=_number(number),
         cycle=1,
         from_stage=before,
         to_stage=after,

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import itemgetter
 
 from rich.console import RenderableType
 
 from leadscoring.contract import LeadErased, from_sns
 from leadscoring.forgetting import Forgetter, Receipt
+from leadscoring.interaction import to_millisecond
 from leadscoring.lead import Lead
 from leadscoring.store import Store
 
@@ -24,18 +26,15 @@ class Outcome:
 
 
 def in_table(store: Store) -> Iterator[tuple[str, datetime]]:
-    """Return the ids that a table knows to be erased, and until when what they did is gone."""
+    """Return the ids that a table knows to have been erased, and when that was."""
     cursor = None
     while True:
         page = store.forgotten(ITEMS_A_PAGE, cursor)
         for lead in page.items:
-            until = lead.erased_at or lead.generation_started_at
-            if until:
-                yield lead.id, until
-                for part in store.identities.parts(lead.id):
-                    # What became part of it after it began anew never was erased.
-                    if part.merged_at <= until:
-                        yield part.id, until
+            if at := lead.last_erased_at:
+                # While it is being erased, that stands at it alone.
+                names = store.identities.of(lead.id) if lead.erasing else [lead.id]
+                yield from ((name, at) for name in names)
         if (cursor := page.next) is None:
             return
 
@@ -50,7 +49,7 @@ def in_messages(lines: Iterable[str]) -> Iterator[tuple[str, datetime]]:
         message = from_sns(line)
         if isinstance(message, LeadErased):
             for lead_id in (message.data.lead, *message.data.merged_leads):
-                yield lead_id, message.time
+                yield lead_id, to_millisecond(message.time)
 
 
 def restore_check(
@@ -66,12 +65,13 @@ def restore_check(
 
     Nobody is told again. Who is part of a lead that was not erased is left, for people to unmerge.
     """
-    known = dict(erased)
+    # Of one that was erased more than once the latest time holds, in whatever order they were told.
+    known = dict(sorted(erased, key=itemgetter(1)))
     outcome, back = Outcome(erased=len(known)), set[str]()
-    for lead_id, until in known.items():
+    for lead_id, at in known.items():
         progress()
         lead = restored.lead_now(lead_id)
-        if lead is None or _is_gone(lead, until):
+        if lead is None or _is_gone(lead_id, lead, at, restored):
             continue
         if lead.id not in known:
             outcome.left.append(lead_id)
@@ -83,10 +83,15 @@ def restore_check(
     return outcome
 
 
-def _is_gone(lead: Lead, until: datetime) -> bool:
-    began = lead.generation_started_at
-    finished = lead.erased_at is not None and lead.erasing is None
-    return finished or (began is not None and began >= until)
+def _is_gone(lead_id: str, whole: Lead, at: datetime, restored: Store) -> bool:
+    """Tell whether nothing is left in a restored table of what an id was erased of."""
+    if whole.erased_at:
+        return whole.erasing is None
+    own = restored.lead(lead_id)
+    if own and own.last_erased_at and own.last_erased_at >= at:
+        return True
+    # Who was forgotten without a trace has come back: a table that knows of that is of after it.
+    return any(entry.received_at > at for entry in restored.ledger.entries(whole.id))
 
 
 def _erase(lead: Lead, restored: Store, forgetter: Forgetter, now: datetime) -> None:

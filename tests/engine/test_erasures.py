@@ -114,7 +114,7 @@ def test_writers_and_merges_that_race_an_erasure_leave_nothing_of_the_lead(engin
 
     merged = store.lead(laptop)
     gone = [jane, phone, *([laptop] if merged and merged.merged_into else [])]
-    tombstone = {"revision", "changes", "identities", "erased_at"}
+    tombstone = {"revision", "changes", "identities", "erased_at", "last_erased_at"}
     left = left_of(engine, gone)
     names = {key for key in left if "IDENTITY#" in key}
     assert len(names) == len(gone) - 1

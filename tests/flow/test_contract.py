@@ -113,7 +113,7 @@ def test_the_sample_events_make_one_story(stack: LocalStack) -> None:
     assert samples == set(stack.template.functions)
     assert json.loads(call("collect")["body"]) == {"success": True}
     assert call("promote") == {"batchItemFailures": []}
-    assert [item["sk"]["S"] for item in stack.items("OUTBOX#")] == ["OUTBOX#000001"]
+    assert [item["sk"]["S"] for item in stack.items("OUTBOX#")] == ["OUTBOX#1772452801"]
     assert call("relay") == {"batchItemFailures": []}
     assert call("sweep") == {}
     assert json.loads(call("leads")["body"])["stage"] == "mql"

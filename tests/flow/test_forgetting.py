@@ -79,8 +79,8 @@ def erasures(stack: LocalStack) -> list[str]:
     return [message["id"] for message in stack.received if message["type"] == ERASED]
 
 
-TOMBSTONE = {"pk", "sk", "revision", "changes", "identities", "erased_at"}
-STUB = {"pk", "sk", "revision", "changes", "merged_into"}
+STUB = {"pk", "sk", "revision", "changes", "merged_into", "last_erased_at"}
+TOMBSTONE = {*STUB, "identities", "erased_at"} - {"merged_into"}
 NAMES = 2
 
 
@@ -119,7 +119,7 @@ def test_of_an_erased_lead_nothing_remains_but_a_tombstone_and_the_world_is_told
     assert again["remains"] == receipt["remains"]
     assert again["lead"] == jane["id"]
     only_tombstones(stack)
-    assert erasures(stack) == [f"{jane['id']}:{len(jane['changes']) + 1}"]
+    assert erasures(stack) == [f"{jane['id']}:{jane['changes'][-1]['number'] + 1}"]
     (told,) = [message for message in stack.received if message["type"] == ERASED]
     assert sorted(told["data"]["merged_leads"]) == sorted(p["id"] for p in jane["identities"])
     assert stack.request("GET", f"/leads/{jane['id']}").status == 404
@@ -199,6 +199,27 @@ def test_a_long_erasure_goes_on_every_minute_and_is_published_when_it_is_over(
     assert minutes > 4
     only_tombstones(stack)
     assert len(erasures(stack)) == 1
+
+
+def test_an_erasure_of_more_names_than_a_run_takes_comes_to_an_end(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leadscoring.erasing._NAMES_A_STEP", 1)
+    monkeypatch.setattr("leadscoring.erasing._STEPS_AT_ONCE", 2)
+    with clock_at(NOON):
+        for number in range(5):
+            call(stack, "page", anonymousId=f"device {number}")
+            call(stack, "identify", anonymousId=f"device {number}", userId=JANE)
+        stack.pump()
+        erase(stack)
+        stack.pump()
+    assert erasures(stack) == []
+
+    for minutes in range(3, 7):
+        sweep(stack, NOON + timedelta(minutes=minutes))
+
+    assert len(erasures(stack)) == 1
+    assert all("last_erased_at" in item for item in stack.items("LEAD"))
 
 
 ACTS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -1,15 +1,18 @@
 """What is past retention is forgotten by itself, and the counters never notice."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from events.subscribers.inbox import FileInbox, News, take
 from infra.local.engine import clock_at
 from infra.local.stack import SECRET_KEY, LocalStack
 from infra.workbench.rescoring import rescore
 from infra.workbench.verifying import verify_lead
+from leadscoring.contract import from_sns
 from leadscoring.model import Model
 from leadscoring.store import Store
 from leadscoring.table import Table
@@ -184,6 +187,39 @@ def test_a_lead_silent_for_the_whole_retention_is_erased_without_a_trace(
         assert [one["interactions"] for one in stack.leads()] == [1, 1]
         assert lead(stack, email=JANE)["changes"] == []
     assert is_exact(stack, JANE, end + DAY)
+
+
+def test_what_is_told_of_a_person_who_was_forgotten_and_comes_back_is_news(
+    stack: LocalStack,
+) -> None:
+    for returns in range(2):
+        at = NOON + returns * (RETENTION + 2 * DAY)
+        with clock_at(at):
+            live(stack)
+            stack.pump()
+        sweep(stack, at + RETENTION + DAY)
+        with clock_at(at + RETENTION + DAY):
+            stack.pump()
+            assert stack.leads() == []
+
+    with closing(FileInbox(":memory:")) as inbox:
+        heard = [take(message, inbox, lambda *_: None) for message in map(from_sns, stack.received)]
+
+    assert set(heard) == {News.NEW}
+    assert len(stack.promoted()) == 2
+
+
+def test_a_name_that_did_nothing_is_counted_like_a_lead(stack: LocalStack) -> None:
+    with clock_at(NOON):
+        call(stack, "identify", userId=JANE, anonymousId="kiosk")
+        jane = lead(stack, email=JANE)
+        (kiosk,) = jane["identities"]
+        said = {"identity": kiosk["id"], "reason": "they are two"}
+        assert stack.request("POST", f"/leads/{jane['id']}/unmerges", said).status == 200
+
+    (change,) = store_of(stack).changes(kiosk["id"])
+
+    assert change.number == int(NOON.timestamp()) + 1
 
 
 def test_who_asks_to_be_forgotten_while_retention_ends_gets_a_tombstone(

@@ -63,7 +63,8 @@ def test_each_stage_on_the_way_to_mql_is_published_once(stack: LocalStack) -> No
         ("mqlambda.lead.stage_changed.v1", "engaged"),
         ("mqlambda.lead.promoted.v1", "mql"),
     ]
-    assert [message["data"]["sequence"] for message in told_of(stack, email)] == [1, 2, 3]
+    sequence = [message["data"]["sequence"] for message in told_of(stack, email)]
+    assert sequence == [sequence[0], sequence[0] + 1, sequence[0] + 2]
     assert [change["to_stage"] for change in now["changes"]] == ["nurtured", "engaged", "mql"]
     assert all(change["published_as"] for change in now["changes"])
 

@@ -100,9 +100,10 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who a message is about: the lead's id, and what subscribers learn of it."""
+    """Who a message is about: the lead's id, its first day, and what subscribers learn of it."""
 
     id: str
+    captured: float
     email: str | None = None
     traits: Mapping[str, str] = field(default_factory=dict)
 
@@ -111,11 +112,15 @@ class Person:
         nothing = {"first_touch": None, "last_touch": None}
         return {"id": self.id, "email": self.email, "traits": dict(self.traits), **nothing}
 
+    def counted(self, number: int) -> int:
+        """Return the number of its `number`-th change."""
+        return int(day(self.captured).timestamp()) + number
+
     def message(self, kind: str, days: float, number: int, data: dict[str, Any]) -> dict[str, Any]:
         """Return the whole message that the subscriber should have got."""
         return {
             "specversion": "1.0",
-            "id": f"{self.id}:{number}",
+            "id": f"{self.id}:{self.counted(number)}",
             "source": "urn:mqlambda:local",
             "type": f"mqlambda.lead.{kind}.v1",
             "subject": self.id,
@@ -126,7 +131,7 @@ class Person:
 
     def merged(self, days: float, number: int, other: str, stage: str) -> dict[str, Any]:
         data = {"lead": self.told, "merged_lead": other, "stage": stage, "cycle": 1}
-        return self.message("merged", days, number, {**data, "sequence": number})
+        return self.message("merged", days, number, {**data, "sequence": self.counted(number)})
 
     def moved(
         self,
@@ -166,7 +171,7 @@ class Person:
                 for rule, earned, points in reasons
             ],
             "cycle": cycle,
-            "sequence": number,
+            "sequence": self.counted(number),
             "model": 7,
             **more,
         }
@@ -278,7 +283,8 @@ def test_a_visitor_becomes_a_customer_on_the_second_try_and_is_forgotten(
     # Years later she asks to be forgotten.
     asks(stack, 900, "/leads/erase", {"email": JANE})
 
-    anonymous, known = Person(laptop), Person(jane, JANE, {"firstName": "Jane", "jobTitle": "CFO"})
+    told = {"firstName": "Jane", "jobTitle": "CFO"}
+    anonymous, known = Person(laptop, 10), Person(jane, 10, JANE, told)
     assert [without_links(message) for message in stack.received] == [
         anonymous.moved(
             *("stage_changed", 10, 1, "captured -> nurtured", "score 36 reached 30"),

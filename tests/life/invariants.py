@@ -21,7 +21,7 @@ type Row = dict[str, Any]
 
 _CANARY = re.compile(r"canary-\d+")
 _OF_A_TOMBSTONE = {"pk", "sk", "revision", "changes", "erased_at", "merged_into"}
-_OF_A_TOMBSTONE |= {"partings", "identities", "merged_at"}
+_OF_A_TOMBSTONE |= {"partings", "identities", "merged_at", "last_erased_at"}
 
 
 class Sight:
@@ -83,7 +83,7 @@ class History:
     `kinds` tells which ids are of known people and which of anonymous visitors. A lead has had as
     many `generations` as it was erased; its changes and messages belong to one of them. `canaries`
     are the words that erased leads, and what was part of them, had held; with which change each
-    began anew, `begun` tells.
+    began, or began anew, `begun` tells.
     """
 
     model: Model
@@ -104,12 +104,17 @@ class History:
     def see(self, sight: Sight, received: list[Row]) -> None:
         """Take note of the world as it is now."""
         self.before, self.now = self.now, sight
+        for lead_id, _ in sight.leads():
+            if "LEAD" not in self.before.partitions.get(lead_id, {}):
+                self.begun[lead_id] = int(sight.now.timestamp()) + 1
         known = self.before.erased()
         for lead_id, lead in sight.erased().items():
             if known.get(lead_id, {}).get("erased_at") != lead["erased_at"]:
                 self._is_erased(lead_id, lead)
+        dying = {home for lead_id in sight.erased() for home in sight.identities(lead_id)}
         for name, change in sight.changes():
-            self.changes[self.generations[change["pk"].partition("#")[2]], name] = change
+            if (home := name.partition(":")[0]) not in dying:
+                self.changes[self.generations[home], name] = change
         self.news = received[len(self.received) :]
         self.received += [(self.generations[news["subject"]], news) for news in self.news]
         self.objected |= sight.objected()
@@ -124,8 +129,8 @@ class History:
         for home in self.before.identities(lead_id):
             rows = self.before.partitions.get(home, {})
             self.generations[home] += 1
-            self.begun[home] = int(rows["LEAD"].get("changes", 0)) + 1 if stays else 1
             if stays:
+                self.begun[home] = int(rows["LEAD"]["changes"]) + 1
                 self.canaries[home] = self.canaries.get(home, set()) | _canaries(rows)
         if stays:
             self.begun[lead_id] = int(lead["changes"]) + 1
@@ -214,11 +219,12 @@ def nobody_is_promoted_twice_in_a_cycle(seen: History) -> None:
 
 
 def what_is_received_has_happened(seen: History) -> None:
-    said: dict[tuple[int, str], Row] = {}
+    said: dict[str, Row] = {}
     for generation, message in seen.received:
         name, kind = message["id"], message["type"].split(".")[2]
-        first = said.setdefault((generation, name), message)
-        # Whether a merge says who it is depends on the consent when it is published.
+        # Whoever was forgotten, and however often: the world remembers by this name alone. Whether
+        # a merge says who it is depends on the consent when it is published.
+        first = said.setdefault(name, message)
         assert _bare(first) == _bare(message), f"{name} says {first} and {message}"
         if kind == "erased":
             assert name in seen.erasures, f"{name} was not erased"
@@ -234,7 +240,7 @@ def changes_are_numbered_and_lead_where_the_lead_stands(seen: History) -> None:
     for lead_id, lead in seen.now.alive():
         changes = seen.now.under(lead_id, "CHANGE#")
         numbers = [_number(change) for change in changes]
-        first, last = seen.begun.get(lead_id, 1), int(lead.get("changes", 0))
+        first, last = seen.begun[lead_id], int(lead["changes"])
         expected = list(range(first, last + 1))
         assert numbers == expected, f"{lead_id} has changes {numbers} of {first} to {last}"
         moves = [c for c in changes if c.get("kind", "stage") == "stage" or c["from"] != c["to"]]

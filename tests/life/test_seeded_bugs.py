@@ -148,6 +148,17 @@ def erased_act_again(life: Life) -> None:
     acts(life, JANE, "Visited")
 
 
+def silent_mql_comes_back(life: Life) -> None:
+    """She is forgotten without a trace, and becomes an MQL again as she did the first time."""
+    life.is_keen(JANE, PUBLIC_KEY, None)
+    life.comes_to_rest()
+    for _ in range(4):
+        life.time_passes(timedelta(days=31))
+        life.comes_to_rest()
+    assert not life.history.now.alive()
+    life.is_keen(JANE, PUBLIC_KEY, None)
+
+
 def stream_forgets(life: Life) -> None:
     life.is_keen(JANE, PUBLIC_KEY, None)
     life.the_stream_loses_all(PROMOTE)
@@ -224,6 +235,12 @@ TOLD: list[tuple[str, Callable[[], Bug], Invariant, Callable[[Life], None]]] = [
         lambda: writes("LEAD", "CHANGE#", "OUTBOX#", tamper=unconditional),
         always.changes_are_numbered_and_lead_where_the_lead_stands,
         promoters_are_two,
+    ),
+    (
+        "whoever comes back is counted from the beginning",
+        lambda: patch("leadscoring.ledger.counted_from", lambda _: 0),
+        always.what_is_received_has_happened,
+        silent_mql_comes_back,
     ),
     (
         "anybody joins anybody",

@@ -91,6 +91,8 @@ def _judge_lead(
     }
     changes = [change for home in homes for change in store.changes(home)]
     numbers = [change.number for change in changes if change.lead_id == lead_id]
+    first = lead.changes - len(numbers) + 1
+    arrived = {int(entry.received_at.timestamp()) for entry in store.ledger.entries_at(lead_id)}
     points = [
         _points(counter, lead.units.get(counter, 0) - true.units[counter])
         for counter in true.units.keys() | lead.units.keys()
@@ -107,7 +109,8 @@ def _judge_lead(
         or under
         or counted
         or entries != true.entries
-        or numbers != list(range(1, lead.changes + 1))
+        or numbers != list(range(first, lead.changes + 1))
+        or (entries and first - 1 not in arrived)
     )
 
 

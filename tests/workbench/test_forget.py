@@ -15,9 +15,10 @@ from infra.workbench import cli
 from leadscoring import settings
 from leadscoring.answers import as_json
 from tests.flow.asking import lead
+from tests.flow.test_forgetting import sweep
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
-DAY = timedelta(days=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 JANE, JOE, IDA = "jane@example.com", "joe@example.com", "ida@example.com"
 RESTORED = "restored"
 
@@ -81,6 +82,12 @@ def emails() -> set[str]:
     """Return who is in the restored table."""
     leads = (item for item in restored_items("LEAD") if "merged_into" not in item)
     return {item["email"]["S"] for item in leads if "email" in item}
+
+
+def came_of(check: Result) -> tuple[int, int, list[str]]:
+    """Return how many erased ids were known, how many leads came back, and who is left."""
+    outcome = json.loads(check.stdout)
+    return outcome["erased"], outcome["came_back"], outcome["left"]
 
 
 def test_a_lead_is_erased_when_that_is_confirmed(stack: LocalStack, run: Run) -> None:
@@ -157,6 +164,119 @@ def test_where_the_old_table_is_lost_a_subscriber_s_messages_say_who_was_erased(
 
     assert json.loads(done.stdout)["came_back"] == 1
     assert emails() == {JOE, IDA}
+
+
+def test_of_two_erasures_the_later_one_holds_in_whatever_order_they_were_told(
+    stack: LocalStack, run: Run, tmp_path: Path
+) -> None:
+    people(stack)
+    erase(stack, NOON, JANE)
+    call(stack, NOON + HOUR, "identify", userId=JANE, secret=True, traits={"consent": True})
+    restore(stack)
+    erase(stack, NOON + DAY, JANE)
+    told = tmp_path / "messages.jsonl"
+    told.write_text("\n".join(as_json(m) for m in reversed(stack.received)), encoding="utf-8")
+
+    done = run("restore-check", RESTORED, "--messages", str(told), "--json")
+
+    assert json.loads(done.stdout)["came_back"] == 1
+    assert emails() == {JOE, IDA}
+
+
+def test_who_was_forgotten_without_a_trace_and_came_back_is_left_in_peace(
+    stack: LocalStack, run: Run, tmp_path: Path
+) -> None:
+    call(stack, NOON, "track", userId=JANE, event="Demo Requested")
+    silence = timedelta(days=732)
+    sweep(stack, NOON + silence)
+    with clock_at(NOON + silence):
+        stack.pump()
+    assert stack.leads() == []
+    call(stack, NOON + silence + DAY, "track", userId=JANE, event="Demo Requested")
+    restore(stack)
+    told = tmp_path / "messages.jsonl"
+    told.write_text("\n".join(as_json(m) for m in stack.received), encoding="utf-8")
+
+    done = run("restore-check", RESTORED, "--messages", str(told), "--json")
+
+    assert came_of(done) == (1, 0, [])
+    assert emails() == {JANE}
+
+
+def begun_anew(stack: LocalStack) -> None:
+    """Let Jane be erased and begin anew, and restore the table as it is then."""
+    people(stack)
+    call(stack, NOON, "identify", anonymousId=f"phone of {JOE}", userId=JOE)
+    erase(stack, NOON, JANE)
+    call(stack, NOON + HOUR, "identify", userId=JANE, secret=True, traits={"consent": True})
+    restore(stack)
+
+
+@pytest.mark.parametrize(("whole", "part"), [(JANE, JOE), (JOE, JANE)])
+def test_who_is_merged_with_somebody_that_was_erased_before_never_was(
+    stack: LocalStack, run: Run, whole: str, part: str
+) -> None:
+    begun_anew(stack)
+    said = {"other": lead(stack, email=part)["id"], "reason": "one person"}
+    with clock_at(NOON + DAY):
+        merges = f"/leads/{lead(stack, email=whole)['id']}/merges"
+        assert stack.request("POST", merges, said).status == 200
+
+    done = run("restore-check", RESTORED, "--json")
+
+    assert came_of(done) == (1, 0, [])
+    assert emails() == {JANE, JOE, IDA}
+
+
+def test_who_is_taken_out_of_somebody_that_was_erased_before_never_was(
+    stack: LocalStack, run: Run
+) -> None:
+    begun_anew(stack)
+    phone = f"phone of {IDA}"
+    call(stack, NOON + DAY, "identify", anonymousId=phone, userId=JANE)
+    (joined,) = lead(stack, email=JANE)["identities"]
+    said = {"identity": joined["id"], "reason": "it is Ida's"}
+    with clock_at(NOON + DAY):
+        unmerges = f"/leads/{lead(stack, email=JANE)['id']}/unmerges"
+        assert stack.request("POST", unmerges, said).status == 200
+
+    done = run("restore-check", RESTORED, "--json")
+
+    assert came_of(done) == (1, 0, [])
+
+
+def test_a_name_that_was_erased_with_its_lead_is_erased_again_though_it_left_the_lead(
+    stack: LocalStack, run: Run
+) -> None:
+    people(stack)
+    restore(stack)
+    call(stack, NOON, "identify", anonymousId=f"phone of {JANE}", userId=JANE)
+    erase(stack, NOON + HOUR, JANE)
+    opts_in = {"userId": JANE, "traits": {"consent": True}}
+    call(stack, NOON + 2 * HOUR, "identify", secret=True, **opts_in)
+    jane = lead(stack, email=JANE)
+    (phone,) = jane["identities"]
+    said = {"identity": phone["id"], "reason": "they are two"}
+    with clock_at(NOON + 2 * HOUR):
+        assert stack.request("POST", f"/leads/{jane['id']}/unmerges", said).status == 200
+
+    done = run("restore-check", RESTORED, "--json")
+
+    assert came_of(done) == (2, 2, [])
+
+
+def test_names_of_a_lead_that_is_still_being_erased_are_erased_too(
+    stack: LocalStack, run: Run
+) -> None:
+    people(stack)
+    restore(stack)
+    call(stack, NOON, "identify", anonymousId=f"phone of {JANE}", userId=JANE)
+    with clock_at(NOON + HOUR):
+        assert stack.request("POST", "/leads/erase", {"email": JANE}).status == 202
+
+    done = run("restore-check", RESTORED, "--json")
+
+    assert came_of(done) == (2, 2, [])
 
 
 def test_who_is_part_of_somebody_else_in_the_restored_table_is_left_for_people(

@@ -98,10 +98,13 @@ def _attributes(model: Model) -> Iterator[tuple[str, _Size]]:
     yield "since", _DAY
     yield "due", _Size(1, 1)
     yield from ((name, _Size(_INSTANT.most, 0)) for name in ("rescoring_until", "merged_at"))
-    yield "generation_started_at", _Size(_INSTANT.most, 0)
+    yield from (
+        (name, _Size(_INSTANT.most, 0)) for name in ("generation_started_at", "last_erased_at")
+    )
     yield "merged_into", _Size(LEAD_ID_LENGTH, 0)
     yield "overdue_cycle", _Size(_COUNT.most, 0)
-    yield from ((name, _COUNT) for name in ("cycle", "revision", "changes", "interactions"))
+    yield from ((name, _COUNT) for name in ("cycle", "revision", "interactions"))
+    yield "changes", _Size(_COUNT.most, _COUNT.most)
     yield from ((counter.name, _SUM) for counter in _counters(model))
     yield from ((f"seen:{rule.name}", _COUNT) for rule in model.rules)
     for name in (scoring.FIRST_TOUCH, scoring.LAST_TOUCH):
