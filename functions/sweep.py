@@ -6,8 +6,8 @@ one lead stops no other.
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -26,7 +26,7 @@ from leadscoring.model import Model
 from leadscoring.promotion import Promoter
 from leadscoring.publisher import Publisher
 from leadscoring.settings import AWS_CLIENT, MODEL_FILE, Settings
-from leadscoring.store import OutboxKey, Store
+from leadscoring.store import Store
 
 MILLISECOND = timedelta(milliseconds=1)
 STREAM_HAS = timedelta(minutes=2)
@@ -63,39 +63,26 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
     Return how much of each was done.
     """
     now, done, relayed = datetime.fromisoformat(event["time"]), Counter[str](), Counter[str]()
-    ring(now, done)
-    guard(now, done)
-    waiting = list(islice(store.pending(now - STREAM_HAS), MESSAGES))
-    if waiting:
-        age = now - waiting[0].since
-        metrics.add_metric("PendingAge", MetricUnit.Seconds, age.total_seconds())
-    _tell(done)
-    # Last, and told by itself: a topic that hangs must keep neither the others nor their metrics.
-    relay(waiting, now, context, relayed)
-    _tell(relayed)
+    with ExitStack() as parts:
+        # The last comes first, and all come whatever fails. The relay is told by itself: a topic
+        # that hangs must keep neither the others nor their metrics.
+        parts.callback(_tell, relayed)
+        parts.callback(relay, now, context, relayed)
+        parts.callback(_tell, done)
+        parts.callback(guard, now, done)
+        parts.callback(ring, now, context, done)
     return dict(done + relayed)
 
 
-def relay(
-    waiting: Iterable[OutboxKey], now: datetime, context: LambdaContext, done: Counter[str]
-) -> None:
-    """Publish what waits, while there is time for one message more.
+def ring(now: datetime, context: LambdaContext, done: Counter[str]) -> None:
+    """Hear the timers that ring: a lead has cooled, nobody replied, retention is over.
 
-    How long it waited is measured by the wall's clock, as in the relay.
+    That takes a third of the time at most: the others must have theirs.
     """
-    for key in waiting:
-        if context.get_remaining_time_in_millis() * MILLISECOND < LONGEST_DELIVERY:
-            return
-        with _alone("not published", key.lead_id, done):
-            if outbox.deliver(key, store, publisher, now):
-                done["SweptOutboxItems"] += 1
-                waited = datetime.now(UTC) - key.since
-                metrics.add_metric("TimeToPublish", MetricUnit.Milliseconds, waited / MILLISECOND)
-
-
-def ring(now: datetime, done: Counter[str]) -> None:
-    """Hear the timers that ring: a lead has cooled, nobody replied, retention is over."""
+    rest = context.get_remaining_time_in_millis() * 2 // 3
     for lead_id in store.due(now, TIMERS):
+        if context.get_remaining_time_in_millis() < rest:
+            return
         with _alone("timer not heard", lead_id, done):
             if not forgetter.forget(lead_id, now):
                 done["StageChanges"] += promoter.ring(lead_id, now) is not None
@@ -111,6 +98,26 @@ def guard(now: datetime, done: Counter[str]) -> None:
             with _alone("not guarded", lead_id, done):
                 _look_at(read(), now, done)
         store.note_guarded(each)
+
+
+def relay(now: datetime, context: LambdaContext, done: Counter[str]) -> None:
+    """Publish what waits, while there is time for one message more.
+
+    How long it waited is measured by the wall's clock, as in the relay.
+    """
+    waiting = list(islice(store.pending(now - STREAM_HAS), MESSAGES))
+    if waiting:
+        age = now - waiting[0].since
+        metrics.add_metric("PendingAge", MetricUnit.Seconds, age.total_seconds())
+        metrics.flush_metrics()
+    for key in waiting:
+        if context.get_remaining_time_in_millis() * MILLISECOND < LONGEST_DELIVERY:
+            return
+        with _alone("not published", key.lead_id, done):
+            if outbox.deliver(key, store, publisher, now):
+                done["SweptOutboxItems"] += 1
+                waited = datetime.now(UTC) - key.since
+                metrics.add_metric("TimeToPublish", MetricUnit.Milliseconds, waited / MILLISECOND)
 
 
 def _look_at(lead: Lead, now: datetime, done: Counter[str]) -> None:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import NoReturn
 
 import pytest
 
@@ -10,6 +11,7 @@ from infra.local.engine import clock_at
 from infra.local.stack import LocalStack
 from leadscoring.items import SHARDS
 from leadscoring.settings import MODEL_FILE
+from leadscoring.table import Busy
 from tests.flow.acts import ACTS, send
 from tests.flow.own_model import deploy
 
@@ -280,6 +282,33 @@ def test_a_lead_that_fails_stops_neither_timers_nor_guard(
     assert stack.metrics["SweepFailures"] == 1
     assert module.store.guarded_until() is not None
     assert reminders(stack, timedelta(days=3, minutes=1)) == 1
+
+
+@pytest.mark.parametrize("part", ["due", "leads_in"])
+def test_what_fails_as_a_whole_stops_no_other_part_and_is_the_runs_failure(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    promote_without_relay(stack, monkeypatch)
+
+    def busy(*_asked: object) -> NoReturn:
+        raise Busy
+
+    monkeypatch.setattr(stack.functions["sweep"].module.store, part, busy)
+    with pytest.raises(Busy):
+        sweep(stack, timedelta(minutes=3))
+    assert list(stack.items("OUTBOX#")) == []
+
+
+def test_timers_leave_the_others_their_time(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demos(stack, 6)
+    left = iter(range(60, 0, -6))
+    remaining = "infra.local.stack._Context.get_remaining_time_in_millis"
+    with monkeypatch.context() as hurried:
+        hurried.setattr(remaining, lambda _context: next(left) * 1000)
+        assert reminders(stack, timedelta(days=3)) == 3
+    assert reminders(stack, timedelta(days=3, minutes=1)) == 3
 
 
 def test_a_run_hears_so_many_timers_and_the_next_one_the_others(
