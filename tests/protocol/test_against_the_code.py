@@ -13,6 +13,7 @@ from leadscoring.contract import Sender
 from leadscoring.forgetting import Forgetter
 from leadscoring.interaction import Interaction, Trust
 from leadscoring.joining import Joiner
+from leadscoring.lead import counted_from
 from leadscoring.lifecycle import Decision
 from leadscoring.model import Model
 from leadscoring.promotion import Promoter
@@ -167,10 +168,11 @@ def live(store: Store) -> None:
     joiner.merge("known", "else", "jane", "the same", NOON)
     joiner.unmerge("known", "else", "jane", "not the same", NOON)
     assert promoter.decide("known", Decision("disqualify", "a rival", "jane", "1"), NOON)
-    for number in (1, 2, 3):
-        assert outbox.deliver(OutboxKey("known", number, NOON), store, Silent(), NOON)
+    since = counted_from(NOON)
+    for change in (1, 2, 3):
+        assert outbox.deliver(OutboxKey("known", since + change, NOON), store, Silent(), NOON)
     assert forgetter.erase("known", NOON)
-    assert outbox.deliver(OutboxKey("known", 4, NOON), store, Silent(), NOON)
+    assert outbox.deliver(OutboxKey("known", since + 4, NOON), store, Silent(), NOON)
     store.ledger.record("known", [act("opt-in", at=NOON + DAY, **trusted)], MODEL)
     store.ledger.record("silent", [act("once")], MODEL)
     lead = store.lead("silent")
