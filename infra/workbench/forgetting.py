@@ -7,13 +7,12 @@ from operator import itemgetter
 
 from rich.console import RenderableType
 
+from infra.workbench.rescoring import leads_of
 from leadscoring.contract import LeadErased, from_sns
 from leadscoring.forgetting import Forgetter, Receipt
 from leadscoring.interaction import to_millisecond
 from leadscoring.lead import Lead
 from leadscoring.store import Store
-
-ITEMS_A_PAGE = 500
 
 
 @dataclass(slots=True)
@@ -27,16 +26,11 @@ class Outcome:
 
 def in_table(store: Store) -> Iterator[tuple[str, datetime]]:
     """Return the ids that a table knows to have been erased, and when that was."""
-    cursor = None
-    while True:
-        page = store.forgotten(ITEMS_A_PAGE, cursor)
-        for lead in page.items:
-            if at := lead.last_erased_at:
-                # While it is being erased, that stands at it alone.
-                names = store.identities.of(lead.id) if lead.erasing else [lead.id]
-                yield from ((name, at) for name in names)
-        if (cursor := page.next) is None:
-            return
+    for lead in leads_of(store.forgotten):
+        if at := lead.last_erased_at:
+            # While it is being erased, that stands at it alone.
+            names = store.identities.of(lead.id) if lead.erasing else [lead.id]
+            yield from ((name, at) for name in names)
 
 
 def in_messages(lines: Iterable[str]) -> Iterator[tuple[str, datetime]]:
