@@ -18,6 +18,7 @@ from infra.local.engine import clock_at
 from infra.local.gateway import Answer
 from infra.local.mapping import EventSourceMapping, Record
 from infra.local.stack import Function, LocalStack
+from leadscoring import items, store
 from leadscoring.interaction import to_text
 from tests.flow.own_model import stack_with
 
@@ -234,8 +235,8 @@ def world() -> Iterator[World]:
     with (
         patch("botocore.endpoint.time.sleep"),
         # So few leads are quickly found in one shard.
-        patch("leadscoring.items.SHARDS", 1),
-        patch("leadscoring.store.SHARDS", 1),
+        patch.object(items, "SHARDS", 1),
+        patch.object(store, "SHARDS", 1),
         stack_with(MODEL) as stack,
     ):
         yield World(stack)
